@@ -315,15 +315,17 @@ class Server:
     # --- control ---
 
     def ctl_run(self, *args, stdin=None, own=("--yes",), timeout=3 * TIMEOUT):
-        """musterctl as it is: the finished process, with text output."""
+        """musterctl as it is: the finished process, with text output. Files that it is told to
+        write by a relative name are in the folder of the server."""
         return subprocess.run([MUSTERCTL, "--socket", self.control, *own, *map(str, args)],
-                              input=stdin,
+                              input=stdin, cwd=self.folder if self.folder.is_dir() else None,
                               capture_output=True, text=True, timeout=timeout, check=False)
 
     def ctl_start(self, *args):
         """musterctl while it runs."""
         return subprocess.Popen([MUSTERCTL, "--socket", self.control, "--yes", *map(str, args)],
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                                cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                text=True)
 
     def ctl(self, *args, stdin=None):
         """musterctl --json; the answer, which must be a success, and as its row declares it."""

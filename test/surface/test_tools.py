@@ -173,6 +173,73 @@ def test_pytest_that_ends_early_again_fails_and_says_why(suite, tmp_path):
     assert done.stdout.splitlines()[-1].endswith(" 1 failed")
 
 
+STRAYS = """
+import pathlib, sys
+sys.path.insert(0, "{root}/test")
+from harness.strays import Strays
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Strays(pathlib.Path("{folder}")))
+"""
+
+
+@pytest.mark.parametrize("name, status", [
+    ("alice@localhost", 1), ("test/harness/1", 1), (".hidden", 1), ("build/x", 0),
+    ("test/js/node_modules/x", 0)])
+def test_a_file_that_a_test_leaves_in_the_checkout_fails_the_run(tmp_path, name, status):
+    (tmp_path / "conftest.py").write_text(STRAYS.format(root=ROOT, folder=tmp_path))
+    left = tmp_path / name
+    left.parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "test_it.py").write_text(f"def test_it(): open({str(left)!r}, 'w').close()\n")
+    done = subprocess.run(["/usr/bin/python3", "-m", "pytest", "-n", "2", "-p", "no:cacheprovider",
+                           "--rootdir", tmp_path, tmp_path / "test_it.py"], cwd=tmp_path,
+                          capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == status and "1 passed" in done.stdout, done.stdout + done.stderr
+    assert (f"FAILED {name}: this file is new" in done.stdout) == bool(status), done.stdout
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A function that makes one with the lint of this one; and one that runs its checks of git."""
+    def git(*args):
+        subprocess.run(["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b.test",
+                        *args], capture_output=True, check=True, timeout=60)
+
+    def lint():
+        return subprocess.run([tmp_path / "tools/lint", "paths", "subjects"], capture_output=True,
+                              text=True, check=False, timeout=60).stdout.splitlines()
+    for folder in "tools", "src", "ctl", "test":
+        (tmp_path / folder).mkdir()
+    shutil.copy(ROOT / "tools/lint", tmp_path / "tools")
+    return git, lint
+
+
+def test_lint_refuses_odd_paths_and_long_subjects(repository, tmp_path):
+    """Also of what is not pushed yet, behind HEAD; none where there is no git."""
+    git, lint = repository
+    assert lint()[0].endswith("clean")
+    git("init", "-b", "main")
+    git("add", ".")
+    git("commit", "-m", "x" * 66)  # on origin/main: nothing can be done about it
+    git("update-ref", "refs/remotes/origin/main", "HEAD")
+    odd = ["alice@localhost", "a b", "ä", "x" * 101, "new\nline"]
+    for name in odd:
+        (tmp_path / name).write_text("")
+    git("add", ".")
+    git("commit", "-m", "x" * 67)
+    git("commit", "--allow-empty", "-m", "ä" * 65)
+    found = lint()
+    assert len([line for line in found if ": found this path" in line]) == len(odd) + 1, found
+    assert [line.partition(": ")[2] for line in found if "the subject" in line] == [
+        "the subject has 67 characters, 65 are allowed"]
+    git("rm", "--cached", "-q", *odd)
+    git("commit", "-m", "x" * 65)
+    git("reset", "--hard")
+    git("update-ref", "refs/remotes/origin/main", "HEAD")
+    git("checkout", "--detach")
+    assert lint()[0].endswith("clean")
+
+
 # A test program as far as ./check sees it: fails the first time, and then does what it is told to.
 UNIT = """#!/bin/sh
 echo "[ RUN      ] test_of_time"
