@@ -162,7 +162,7 @@ docs: $(B)/musterd
 	$(B)/musterd --dump-docs xeps >docs/xeps.md
 	$(B)/musterd --dump-docs doap >doap.xml
 
-# Accepts what was added to the messages between nodes; test/messages.txt says what they are.
+# Accepts what was added to the messages between nodes; src/home/messages.txt says what they are.
 messages:
 	@$(MAKE) --no-print-directory MODE=debug build/debug/app/messages_wire_test
 	build/debug/app/messages_wire_test accept

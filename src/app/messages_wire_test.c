@@ -1,4 +1,4 @@
-/* test/messages.txt holds what messages between nodes are made of, so that two releases understand
+/* home/messages.txt holds what messages between nodes are made of, so that two releases understand
  * each other: the format, ids, names, fields and their order, types and maxima, and the numbers of
  * enums. `make messages` accepts additions at an end, and refuses all other changes.
  *
@@ -31,7 +31,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define WIRE_FILE "test/messages.txt"
+#define WIRE_FILE "src/home/messages.txt"
 enum { WIRE_BYTES_MAX = 1 << 20, PATH_BYTES = 64 };
 
 static const char *const types[] = {

@@ -9,7 +9,7 @@
  * and a field is added only at the end, one that may miss. So two releases understand each other:
  * fields that the reader does not know are skipped, those that the sender did not know are zero,
  * and a message of an unknown id is dropped with a line in the log. An enum in a field has its
- * numbers written out, and a new one is the last. test/messages.txt says what older releases have;
+ * numbers written out, and a new one is the last. messages.txt says what older releases have;
  * app/messages_wire_test.c compares.
  *
  * The ids of im are below 40, of ext 40 to 59, of gate 60 to 79, of muc 80 to 99, of federation,
