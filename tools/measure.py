@@ -59,6 +59,9 @@ FLEETING = {
 }
 ALL_FEATURES = re.compile(r"\bFEATURES_EACH\s*\(\s*\w+\s*,\s*name\s*\)")
 WORD = re.compile(r"[A-Za-z_]\w*|[{}();:]")
+# A comment begins with a noun or a verb, and so does each of its paragraphs.
+OPENING = re.compile(r"(?:^/\*[\s*]*|\n[ \t]*\*?[ \t]*\n[ \t]*\*?[ \t]*)"
+                     r"(Who|What|Whoever|Of|Those|Else)(?= )")
 
 
 # --- what is read ---
@@ -388,6 +391,13 @@ def per_cent(part, whole):
     return round(100 * part / whole, 1) if whole else 0
 
 
+def openings(source):
+    """(line, word) of each part of a comment that begins with a word that begins no sentence."""
+    return [(source.text.count("\n", 0, hidden.start() + found.start(1)) + 1, found[1])
+            for hidden in HIDDEN.finditer(source.text) if hidden[0][0] == "/"
+            for found in OPENING.finditer(hidden[0])]
+
+
 @dataclasses.dataclass
 class Point:
     text: str
@@ -426,6 +436,10 @@ POINTS = {
     "nesting": Point("deepest nesting",
                      lambda t, c: max([0, *(f.nesting for s in t.c_of(c) for f in s.functions)]),
                      lambda t: functions_by(t, "nesting")),
+    "openings": Point("comments beginning Who, What, Of",
+                      lambda t, c: sum(len(openings(s)) for s in t.of(c)),
+                      lambda t: (f"{s.name}:{line}: {word}" for s in t.sources.values()
+                                 for line, word in openings(s))),
     # one change adds what the next one removes
     "lines": Point("lines of .c files", code_lines, line_places, compared="all", slack=0.01),
     "h-lines": Point("lines of .h files", header_lines, line_places, compared="none"),

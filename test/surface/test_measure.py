@@ -107,7 +107,7 @@ def test_figures(tree):
         "circle": 3, "worker": 2, "headers": 40.0, "closures": 1, "posts": 1, "workers": 1,
         "loops": 1, "names": 100.0, "ensure": 18.5,
         "median": 5, "p90": 13, "longest": 13, "gotos": 1,
-        "nesting": 3, "lines": 54, "h-lines": 11}
+        "nesting": 3, "openings": 0, "lines": 54, "h-lines": 11}
     assert {point: found[point]["rest"] for point in ("circle", "posts", "loops", "headers")} == {
         "circle": 0, "posts": 0, "loops": 0, "headers": 100.0}
     assert found["names"]["all"] == 66.7 and list(found["names"]) == ["all", "im", "rest"]
@@ -177,6 +177,22 @@ def test_numbers_of_workers_are_counted(tree):
         "src/home/say.c:2: a table uses worker", "src/im/one.h:4: a table uses to_worker",
         "src/im/say.c:2: a table uses worker", "src/im/say.c:7: say_to uses connection_worker",
         "src/io/mesh.h:6: a table uses worker"]
+
+
+def test_comments_that_begin_with_a_pronoun_are_counted(tree):
+    """At the begin of a comment or of a paragraph of it; not within a line, nor in a literal."""
+    file = tree.parent / "before.json"
+    run(tree, "--json", file)
+    (tree / "src/im/five.c").write_text(
+        "/* five: What is good. Of the rest, nothing.\n * Who knows.\n *\n * Those of one line.\n"
+        " */\n/* Else. */\n/* Else it fails. */\n/*What is left. */\n/* Whatever it is. */\n"
+        "static const char text[] = \"/* Who is it? */\";\n/*\n * Whoever asks.\n */\n")
+    (tree / "src/im/five_test.c").write_text("/* Who is it? */\n")
+    assert listed(tree, "openings") == ["src/im/five.c:4: Those", "src/im/five.c:7: Else",
+                                        "src/im/five.c:8: What", "src/im/five.c:12: Whoever"]
+    assert figures(tree)["openings"] == {"all": 4, "im": 4, "rest": 0}
+    assert "beginning Who, What, Of, im: 4, was 0: tools/measure.py --list openings" in \
+        run(tree, "--against", file).stdout
 
 
 def test_what_got_better_is_not_told(tree):
