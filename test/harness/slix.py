@@ -17,9 +17,8 @@ import time
 import types
 from typing import NamedTuple
 
-import pytest
 import slixmpp
-from slixmpp.exceptions import IqError, PresenceError
+from slixmpp.exceptions import IqError
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import MatchXPath
 
@@ -39,8 +38,8 @@ class Slix(slixmpp.ClientXMPP):
 
     EVENTS = ("message", "presence_available")
 
-    def __init__(self, server, name, plugins=(), mechanism="SCRAM-SHA-512", resource="slix"):
-        super().__init__(f"{name}@localhost/{resource}", "secret")
+    def __init__(self, server, name, plugins=(), mechanism="SCRAM-SHA-512"):
+        super().__init__(f"{name}@localhost/slix", "secret")
         self.node = server
         self.ca_certs = server.data / "self-signed-cert.pem"
         # 1.8.3 knows the binding of TLS 1.2 alone and still says "y" to a server that offers
@@ -114,15 +113,12 @@ class Occupant(Slix):
     """With the plug-ins that rooms need; every presence comes with the event any_presence."""
 
     EVENTS = (*Slix.EVENTS, "groupchat_message", "groupchat_subject", "groupchat_presence",
-              "groupchat_message_error", "groupchat_config_status", "groupchat_invite",
-              "groupchat_decline", "groupchat_direct_invite", "message_xform", "moderated_message")
-    PLUGINS = ("xep_0004", "xep_0030", "xep_0045", "xep_0050", "xep_0059", "xep_0077", "xep_0082",
-               "xep_0128", "xep_0199", "xep_0249", "xep_0313", "xep_0359", "xep_0421", "xep_0425")
+              "groupchat_message_error", "groupchat_invite", "message_xform")
+    PLUGINS = ("xep_0004", "xep_0030", "xep_0045", "xep_0077", "xep_0082")
 
-    def __init__(self, server, name, mechanism="PLAIN", resource="slix"):
-        super().__init__(server, name, self.PLUGINS, mechanism, resource)
+    def __init__(self, server, name):
+        super().__init__(server, name, self.PLUGINS, "PLAIN")
         self.rooms = self["xep_0045"]
-        self.rooms.room = self.rooms.rooms  # 1.8.3 looks for rooms there when one is declined
         self.register_handler(Callback("Any presence", MatchXPath(f"{{{xml.CLIENT}}}presence"),
                                        functools.partial(self.arrived, "any_presence")))
 
@@ -153,13 +149,6 @@ def standing(presence):
     return presence["muc"]["affiliation"], presence["muc"]["role"]
 
 
-async def denied(request):
-    """(condition, type) of the error that a request brings."""
-    with pytest.raises(IqError) as refusal:
-        await request
-    return refusal.value.condition, refusal.value.etype
-
-
 class SlixRoom:
     """A room. Every method takes the client that speaks, or that should hear something."""
 
@@ -170,10 +159,6 @@ class SlixRoom:
         """The address of an occupant."""
         return slixmpp.JID(f"{self.jid}/{nick}")
 
-    def beside(self, name):
-        """Another room of the same test."""
-        return SlixRoom(f"{self.jid.user}-{name}")
-
     # --- to enter, to own ---
 
     async def join(self, client, nick, **options):
@@ -181,13 +166,6 @@ class SlixRoom:
             await self.flush(client)
         return Joined(*await client.rooms.join_muc_wait(self.jid, nick, timeout=TIMEOUT,
                                                         **options))
-
-    async def refused(self, client, nick, **options):
-        """Asks to enter and is refused, by what it asked for: (condition, type)."""
-        with pytest.raises(PresenceError) as refusal:
-            await self.join(client, nick, **options)
-        assert refusal.value.presence["from"] == self.at(nick)
-        return refusal.value.condition, refusal.value.etype
 
     async def create(self, client, nick=NICKS[0], **fields):
         """A reserved room by its form, as the plug-in has it."""
@@ -281,12 +259,6 @@ class SlixRoom:
         return await client.expect("any_presence", lambda p: p["from"] == self.at(nick)
                                    and found(p))
 
-    async def all_see(self, clients, nick, stands, reason=""):
-        """The next presence of an occupant must show this state and reason."""
-        for client in clients:
-            seen = await self.presence(client, nick)
-            assert (standing(seen), seen["muc"]["item"]["reason"]) == (stands, reason), seen
-
     async def gone(self, client, nick):
         """The presence with which an occupant leaves."""
         return await self.presence(client, nick, lambda p: p["type"] == "unavailable")
@@ -295,13 +267,12 @@ class SlixRoom:
         """What comes with an event from the room."""
         return await client.expect(event, lambda s: self._mine(s) and found(s))
 
-    async def error(self, client, event="groupchat_message_error"):
-        """(condition, type) of the error to a message (or "any_presence") sent to the room."""
-        stanza = await self.heard(client, event, lambda s: s["type"] == "error")
-        return stanza["error"]["condition"], stanza["error"]["type"]
-
     def _mine(self, stanza):
         return stanza["from"].bare == self.jid.bare
+
+    async def error(self, client):
+        """The condition of the error to a message sent to the room."""
+        return (await self.heard(client, "groupchat_message_error"))["error"]["condition"]
 
     async def flush(self, *clients):
         """A round trip of each through the room: what the room did for those named earlier has
@@ -335,15 +306,14 @@ class Company:
         self.clients = {}
         self.rooms = 0
 
-    def client(self, name, resource="slix"):
-        if (name, resource) not in self.clients:
-            if not [one for one, _ in self.clients if one == name]:
-                self.server.add_user(name)
+    def client(self, name):
+        if name not in self.clients:
+            self.server.add_user(name)
 
             async def login():
-                return await Occupant(self.server, name, resource=resource).login("direct")
-            self.clients[name, resource] = self.runner.run(login())
-        return self.clients[name, resource]
+                return await Occupant(self.server, name).login("direct")
+            self.clients[name] = self.runner.run(login())
+        return self.clients[name]
 
     def room(self):
         self.rooms += 1

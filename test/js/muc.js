@@ -1,7 +1,7 @@
-/* muc: what the tests in muc/ share: people with xmpp.js, who ask, say and hear, and rooms
- * (XEP-0045). The server is named by the environment: MUSTER_SERVICE (xmpps: or wss:),
- * MUSTER_DOMAIN, and MUSTER_CTL, the command line of musterctl as a JSON array. People have the
- * password `secret`. Nothing waits longer than MUSTER_TIMEOUT seconds, and nothing sleeps.
+/* muc: what the tests of rooms (XEP-0045) use: people with xmpp.js, who ask, say and hear, and
+ * rooms. The server is named by the environment: MUSTER_SERVICE (xmpps: or wss:) and MUSTER_DOMAIN.
+ * People have the password `secret`. Nothing waits longer than MUSTER_TIMEOUT seconds, and nothing
+ * sleeps.
  *
  *     const [alice, bob] = cast("alice", "bob");
  *     test("§7.4 ...", async () => {
@@ -12,7 +12,6 @@
  *     });
  */
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { after, before } from "node:test";
 import { client, xml } from "@xmpp/client";
 import "./browser.js";
@@ -20,22 +19,20 @@ import "./browser.js";
 export { xml };
 export const MUC = "http://jabber.org/protocol/muc";
 export const USER = `${MUC}#user`;
-export const ADMIN = `${MUC}#admin`;
-export const OWNER = `${MUC}#owner`;
-export const DATA = "jabber:x:data";
-export const DELAY = "urn:xmpp:delay";
+const ADMIN = `${MUC}#admin`;
+const OWNER = `${MUC}#owner`;
+const DATA = "jabber:x:data";
 export const REGISTER = "jabber:iq:register";
-export const DISCO_INFO = "http://jabber.org/protocol/disco#info";
-export const DISCO_ITEMS = "http://jabber.org/protocol/disco#items";
-export const DOMAIN = process.env.MUSTER_DOMAIN ?? "localhost";
-export const SERVICE = `conference.${DOMAIN}`;
+const DISCO_INFO = "http://jabber.org/protocol/disco#info";
+const DOMAIN = process.env.MUSTER_DOMAIN ?? "localhost";
+const SERVICE = `conference.${DOMAIN}`;
 
 const TIMEOUT = 1000 * Number(process.env.MUSTER_TIMEOUT ?? "10");
 const NICKS = { alice: "firstwitch", bob: "secondwitch", carol: "thirdwitch", dave: "oldhag" };
 let rooms = 0;
 
 /* One session. What arrives waits in the inbox until somebody asks for it. */
-export class Client {
+class Client {
   constructor(name) {
     this.name = name;
     this.nick = NICKS[name];
@@ -125,23 +122,6 @@ export function cast(...names) {
   return people;
 }
 
-/* A second session of somebody, for as long as `use` takes. */
-export async function also(person, use) {
-  const other = await new Client(person.name).login();
-  try {
-    await use(other);
-  } finally {
-    await other.logout();
-  }
-}
-
-/* musterctl; must succeed. */
-export function ctl(...words) {
-  const [program, ...args] = JSON.parse(process.env.MUSTER_CTL);
-  const done = spawnSync(program, [...args, ...words], { encoding: "utf8" });
-  assert.equal(done.status, 0, `${words.join(" ")}: ${done.stdout}${done.stderr}`);
-}
-
 /* "condition type" of the error with which something fails, as it must. */
 export async function refusal(promise) {
   const answer = await promise.then(
@@ -158,7 +138,7 @@ function errorOf(stanza) {
   return `${error.getChildElements()[0].name} ${error.attrs.type}`;
 }
 
-export const codesOf = (stanza) =>
+const codesOf = (stanza) =>
   (stanza.getChild("x", USER)?.getChildren("status") ?? []).map((s) => Number(s.attrs.code));
 
 const nickOf = (stanza) => stanza.attrs.from.split("/").slice(1).join("/");
@@ -234,11 +214,6 @@ export async function info(client, to, node) {
   };
 }
 
-export async function items(client, to, node) {
-  const query = await client.iq("get", to, xml("query", { xmlns: DISCO_ITEMS, node }));
-  return query.getChildren("item").map((item) => item.attrs);
-}
-
 /* --- rooms --- */
 
 /* <item/> of muc#admin of attributes and `reason`. */
@@ -302,26 +277,8 @@ export class Room {
     return got;
   }
 
-  /* Enters and is refused: "condition type". The answer has the <x/> that asked (§7.2). */
-  async refused(client, options) {
-    await this.knock(client, options);
-    const stanza = await this.presenceError(client);
-    assert.ok(stanza.getChild("x", MUC), `${stanza}`);
-    return errorOf(stanza);
-  }
-
-  presenceError(client) {
-    const fits = (s) => s.is("presence") && s.attrs.type === "error";
-    return this.#next(client, "an error to presence", fits);
-  }
-
   async rename(client, nick) {
     await client.send(xml("presence", { to: this.at(nick) }));
-  }
-
-  async renameRefused(client, nick) {
-    await this.rename(client, nick);
-    return errorOf(await this.presenceError(client));
   }
 
   async leave(client, status) {
@@ -341,10 +298,6 @@ export class Room {
       ? submit(`${MUC}#roomconfig`, fields, "muc#roomconfig_")
       : xml("x", { xmlns: DATA, type: "submit" });
     return this.owner(client, "set", form);
-  }
-
-  cancel(client) {
-    return this.owner(client, "set", xml("x", { xmlns: DATA, type: "cancel" }));
   }
 
   async configuration(client) {
@@ -386,10 +339,6 @@ export class Room {
 
   subject(client, subject) {
     return this.send(client, this.jid, "groupchat", xml("subject", {}, subject));
-  }
-
-  whisper(client, to, body) {
-    return this.send(client, this.at(to), "chat", xml("body", {}, body), xml("x", USER));
   }
 
   tell(client, ...children) {
@@ -464,21 +413,6 @@ export class Room {
     for (const client of clients) await info(client, this.jid);
     const found = clients.at(-1).inbox.filter((s) => this.#from(s) && fits(s));
     assert.equal(found.length, 0, `${found[0]}`);
-  }
-
-  /* The kinds of stanzas ("iq", "presence", "message") that the room sends somebody because of
-   * what is asked for, in order. */
-  async order(client, act) {
-    const kinds = [];
-    const note = (stanza) => this.#from(stanza) && kinds.push(stanza.name);
-    client.xmpp.on("stanza", note);
-    try {
-      await act();
-      await this.forget(client);
-    } finally {
-      client.xmpp.removeListener("stanza", note);
-    }
-    return kinds.slice(0, -1); // without the answer that says that this is all
   }
 
   /* What has come until now is of no interest. */

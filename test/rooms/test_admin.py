@@ -253,12 +253,26 @@ def test_a_reserved_nickname_is_unset(alice, bob, carol, dave, cave):
 
 
 def test_who_asked_is_told_first(alice, bob, carol, cave):
-    """§9.1, §9.3: success, then what it means to all."""
-    for affiliation in ("member", "outcast"):
-        bob.send(f"<iq type='set' id='{affiliation}' to='{cave.jid}'><query xmlns='{muc.ADMIN}'>"
-                 f"{item(jid=carol.bare, affiliation=affiliation)}</query></iq>")
-        bob.expect_next(f"<iq type='result' id='{affiliation}'/>")
-        bob.expect_next(f"<presence from='{cave.at('witch')}'/>")
+    """§8.2 to §8.4, §9.1, §9.3, §9.4, §9.6, §9.7, §10.3, §10.4, §10.6, §10.7: success, then what
+    it means to all."""
+    for client, changes in (
+            (bob, ({"role": "moderator"}, {"role": "participant"}, {"role": "visitor"},
+                   {"role": "participant"}, {"affiliation": "member"}, {"affiliation": "none"})),
+            (alice, ({"affiliation": "owner"}, {"affiliation": "admin"}, {"affiliation": "none"},
+                     {"role": "none"}))):
+        for change in changes:
+            whom = {"nick": "witch"} if "role" in change else {"jid": carol.bare}
+            cave.forget(client)
+            client.send(f"<iq type='set' id='c1' to='{cave.jid}'><query xmlns='{muc.ADMIN}'>"
+                        f"{item(**whom, **change)}</query></iq>")
+            client.expect_next("<iq type='result' id='c1'/>")
+            client.expect_next(f"<presence from='{cave.at('witch')}'/>")
+    cave.enter(carol, "witch")
+    cave.forget(bob)
+    bob.send(f"<iq type='set' id='c2' to='{cave.jid}'><query xmlns='{muc.ADMIN}'>"
+             f"{item(jid=carol.bare, affiliation='outcast')}</query></iq>")
+    bob.expect_next("<iq type='result' id='c2'/>")
+    bob.expect_next(f"<presence from='{cave.at('witch')}' type='unavailable'/>")
 
 
 # --- §9.6, §9.7, §9.8: moderators ---

@@ -122,6 +122,8 @@ def test_nobody_forges_his_standing(alice, bob, cave):
 
 def test_without_a_nick(bob, alice, cave):
     assert cave.refused(bob, None) == ("jid-malformed", "modify")
+    cave.knock(bob, None)
+    assert bob.expect("<presence type='error'/>").find("{*}error").get("by") == cave.jid
 
 
 @pytest.mark.parametrize("nick", ["   ", "\N{NO-BREAK SPACE}"])

@@ -238,6 +238,21 @@ def test_a_moderator_retracts_a_message(alice, bob, carol, cave, spam):
         assert moderated.find(f"{{{muc.OCCUPANT_ID}}}occupant-id") is not None
 
 
+def test_a_moderator_retracts_a_message_in_the_older_form(alice, bob, carol, cave, spam):
+    """XEP-0425 0.2: as libraries have it that do not know today's."""
+    inner = (f"<apply-to xmlns='urn:xmpp:fasten:0' id='{spam}'><moderate xmlns="
+             "'urn:xmpp:message-moderate:0'><retract xmlns='urn:xmpp:message-retract:0'/>"
+             "<reason>Be gone!</reason></moderate></apply-to>")
+    assert bob.error("set", inner, to=cave.jid) == ("forbidden", "auth")
+    assert alice.result("set", inner, to=cave.jid) is None
+    for client in (alice, bob, carol):
+        client.expect(f"<message from='{cave}' type='groupchat'><apply-to xmlns="
+                      f"'urn:xmpp:fasten:0' id='{spam}'><moderated xmlns="
+                      f"'urn:xmpp:message-moderate:0' by='{cave.at('firstwitch')}'>"
+                      "<reason>Be gone!</reason></moderated></apply-to></message>")
+    assert "DM me for free magic potions!" not in cave.enter(bob, "secondwitch").bodies
+
+
 def test_a_retracted_message_is_not_told_again(alice, bob, carol, cave, spam):
     """XEP-0424 §5: neither in the history of the room nor elsewhere."""
     assert moderate(cave, alice, spam).get("type") == "result"

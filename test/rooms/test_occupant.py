@@ -233,6 +233,24 @@ def test_change_to_a_nick_that_is_reserved(server, alice, bob, cave):
     assert cave.presence_error(bob) == ("conflict", "cancel")
 
 
+def test_change_to_a_nick_that_is_written_otherwise(alice, bob, cave):
+    """Status 210, to who changed it."""
+    bob.send(f"<presence to='{cave.at('old  hag')}'/>")
+    assert cave.presence(alice, "secondwitch").new_nick == "old hag"
+    assert 210 not in cave.presence(alice, "old hag").codes
+    assert {110, 210} <= cave.presence(bob, "old hag").codes
+
+
+def test_a_visitor_keeps_its_nick(alice, bob, cave):
+    cave.configure(alice, moderatedroom=True)
+    cave.set_role(alice, "secondwitch", "visitor")
+    bob.send(f"<presence to='{cave.at('oldhag')}'/>")
+    error = bob.expect(f"<presence from='{cave.at('oldhag')}' type='error'/>")
+    assert xml.condition(error) == "not-acceptable"
+    cave.say(alice, "hush")
+    assert cave.enter(bob, "secondwitch").own.standing == ("none", "visitor")
+
+
 def test_change_of_nick_and_back(alice, bob, cave):
     for nick in ("oldhag", "secondwitch"):
         bob.send(f"<presence to='{cave.at(nick)}'/>")
@@ -474,8 +492,9 @@ def test_a_ghost_is_removed(alice, bob, cave, condition):
     heard = cave.expect_body(bob, "firstwitch", "anybody?")
     bob.send(f"<message to='{cave.at('firstwitch')}' type='error' id='{heard.get('id')}'>"
              f"<error type='cancel'><{condition} xmlns='{xml.STANZA_ERROR}'/></error></message>")
-    gone = cave.gone(alice, "secondwitch")
-    assert gone.role == "none"
+    for client in (alice, bob):
+        gone = cave.gone(client, "secondwitch")
+        assert gone.role == "none" and 333 in gone.codes and (110 in gone.codes) == (client is bob)
     cave.expect_nothing(alice, "<message type='error'/>", after=[bob])
 
 

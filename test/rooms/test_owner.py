@@ -356,10 +356,12 @@ def test_a_room_that_becomes_moderated(alice, bob, carol, cave):
 
 @pytest.mark.parametrize("affiliation", ["owner", "admin"])
 def test_a_privilege_is_granted(alice, bob, carol, cave, affiliation):
-    cave.set_affiliation(alice, carol.bare, affiliation)
+    """A full address means its user."""
+    cave.set_affiliation(alice, carol.jid, affiliation, reason="A worthy witch indeed!")
     for client in (alice, bob, carol):
         seen = cave.presence(client, "witch")
         assert seen.standing == (affiliation, "moderator")
+        assert seen.reason == "A worthy witch indeed!"
     assert carol.bare in cave.jids(alice, affiliation)
 
 

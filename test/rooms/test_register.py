@@ -74,8 +74,10 @@ def test_a_nick_that_somebody_else_has_now(alice, bob, cave):
 
 
 def test_registration_without_a_form(bob, cave):
-    condition, _ = bob.error("set", f"<query xmlns='{REGISTER}'/>", to=cave.jid)
-    assert condition == "bad-request"
+    for form_of_others in "", muc.submit(f"{muc.NS}#nothing", {"a": "b"}):
+        inner = f"<query xmlns='{REGISTER}'>{form_of_others}</query>"
+        condition, _ = bob.error("set", inner, to=cave.jid)
+        assert condition in ("bad-request", "not-acceptable")
 
 
 @pytest.mark.parametrize("nick", ["", "   "])
