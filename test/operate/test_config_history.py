@@ -33,6 +33,11 @@ def until(condition):
         time.sleep(0.05)
 
 
+def passes(disk, seconds):
+    """So much time, on both clocks of the server, which runs or starts later."""
+    disk.turn(wall_us=seconds * 10**6, mono_us=seconds * 10**6)
+
+
 def test_set_is_in_the_history(server):
     before = value(server, "roster.groups-max")
     server.ctl("set", "roster.groups-max", "77", "--comment", "more groups")
@@ -160,13 +165,15 @@ def test_what_changed_meanwhile_is_a_conflict(server):
     assert value(server, "roster.groups-max") == "50"
 
 
-def test_not_confirmed_is_rolled_back(server):
+def test_not_confirmed_is_rolled_back(make_server, disk):
+    server = make_server(disk=disk)
     server.ctl("config", "edit", "roster.groups-max", "44")
-    server.ctl("config", "apply", "--confirm", "2s")
+    server.ctl("config", "apply", "--confirm", "1h")
     assert value(server, "roster.groups-max") == "44"
     assert history(server)[0]["state"] == "waits"
     assert "settings.unconfirmed" in {a["name"] for a in server.rows("alarm", "list")}
     assert "waits to be confirmed" in refusal(server, "set", "sm.ack-every", "7")
+    passes(disk, 3600)
     until(lambda: value(server, "roster.groups-max") == "50")
     newest, before = history(server)[:2]
     assert (newest["by"], newest["from"]) == ("unconfirmed", "server")
@@ -199,11 +206,13 @@ def test_a_value_that_runs_again_needs_no_restart(make_server):
         assert waits() == needed
 
 
-def test_confirmed_stays(server):
+def test_confirmed_stays(make_server, disk):
+    server = make_server(disk=disk)
     server.ctl("config", "edit", "roster.groups-max", "45")
-    server.ctl("config", "apply", "--confirm", "2s")
+    server.ctl("config", "apply", "--confirm", "1h")
     server.ctl("config", "confirm")
-    time.sleep(3)  # longer than it would have waited
+    passes(disk, 3601)  # longer than it would have waited
+    until(lambda: server.rows("status")[0]["uptime_s"] >= 3600)
     assert value(server, "roster.groups-max") == "45"
     assert history(server)[0]["state"] == "confirmed"
     assert "no change waits" in refusal(server, "config", "confirm")
@@ -237,17 +246,21 @@ def test_only_the_change_that_was_seen_is_confirmed_or_taken_back(server):
     assert value(server, "announce.subject") == "one"
 
 
-@pytest.mark.parametrize("pause", (0, 3))
-def test_a_kill_does_not_confirm(make_server, pause):
-    """pause: how long nothing runs. The time to confirm ends meanwhile, or after the start."""
-    server = make_server()
+@pytest.mark.parametrize("runs", (False, True))
+def test_a_kill_does_not_confirm(make_server, disk, runs):
+    """The time to confirm ends while nothing runs, or after the start."""
+    server = make_server(disk=disk)
     server.ctl("set", "sm.ack-every", "7")
     server.ctl("config", "edit", "roster.groups-max", "46")
     server.ctl("config", "edit", "sm.ack-every", "8")
-    server.ctl("config", "apply", "--confirm", "3s")
+    server.ctl("config", "apply", "--confirm", "1h")
     server.kill()
-    time.sleep(pause)
+    if not runs:
+        passes(disk, 3600)
     server.start()
+    if runs:
+        assert value(server, "roster.groups-max") == "46"
+        passes(disk, 3600)
     until(lambda: value(server, "roster.groups-max") == "50")
     assert value(server, "sm.ack-every") == "7"
     assert [r["by"] for r in history(server)] == ["unconfirmed", "apply", "set"]
@@ -259,18 +272,18 @@ def test_a_kill_does_not_confirm(make_server, pause):
 
 
 @pytest.mark.parametrize("how", ("command", "clock", "clock after a restart", "late start"))
-def test_what_the_node_file_fixes_meanwhile_does_not_hinder_a_rollback(make_server, how):
+def test_what_the_node_file_fixes_meanwhile_does_not_hinder_a_rollback(make_server, disk, how):
     """The others go back. The value of before is stored, and applies without the node file."""
-    server = make_server()
+    server = make_server(disk=disk)
     server.ctl("set", "sm.ack-every", "7")
     for name, number in (("roster.groups-max", "46"), ("sm.ack-every", "8")):
         server.ctl("config", "edit", name, number)
-    server.ctl("config", "apply", "--confirm", "1h" if how == "command" else "4s")
+    server.ctl("config", "apply", "--confirm", "1h")
     server.settings["sm.ack-every"] = "6"
     server.write()
     if how == "late start":
         server.kill()
-        time.sleep(4)
+        passes(disk, 3600)
         server.start()
     elif how == "clock after a restart":
         server.restart()
@@ -281,6 +294,7 @@ def test_what_the_node_file_fixes_meanwhile_does_not_hinder_a_rollback(make_serv
         text = server.ctl("config", "rollback")["text"]
         assert "earlier values: 1; fixed by the node file" in text
         assert text.endswith(": sm.ack-every")
+    passes(disk, 3600)
     until(lambda: value(server, "roster.groups-max") == "50")
     assert history(server)[1]["state"] == "rolled back"
     assert value(server, "sm.ack-every") == "6"
@@ -291,23 +305,22 @@ def test_what_the_node_file_fixes_meanwhile_does_not_hinder_a_rollback(make_serv
 
 
 @pytest.mark.parametrize("how", ("command", "earlier version", "clock", "late start"))
-def test_a_rollback_covers_domains_that_are_away(make_server, how):
+def test_a_rollback_covers_domains_that_are_away(make_server, disk, how):
     """Their settings have the values of before when the domain is served again, and the answer,
     the history and the log name them."""
     domains = ["localhost", "second.test"]
-    server = make_server(domains=domains)
+    server = make_server(domains=domains, disk=disk)
     changes = {"c2s.certificate-login@second.test": ("on", "off", "(as for all domains)"),
                "invite.max@second.test": ("9", "7", "7"),
                "roster.groups-max": ("46", "50", "(default)")}
     server.ctl("set", "invite.max@second.test", "7")
     for name, (new, _, _) in changes.items():
         server.ctl("config", "edit", name, new)
-    wait = {"clock": ["--confirm", "5s"], "late start": ["--confirm", "1s"],
-            "command": ["--confirm", "1h"], "earlier version": []}[how]
+    wait = [] if how == "earlier version" else ["--confirm", "1h"]
     server.ctl("config", "apply", *wait)
     server.stop()
     if how == "late start":
-        time.sleep(1)
+        passes(disk, 3600)
     server.conf["domains"] = domains[:1]
     server.start()
     away = [name for name in changes if "@" in name]
@@ -315,6 +328,8 @@ def test_a_rollback_covers_domains_that_are_away(make_server, how):
         text = server.ctl("config", "rollback", "1")["text"]
         assert text.endswith("earlier values: 1; unknown to this node, so that the earlier value "
                              "is only stored: " + ", ".join(away))
+    elif how == "clock":
+        passes(disk, 3600)
     until(lambda: value(server, "roster.groups-max") == "50")
     newest, gone = history(server)[:2]
     assert (newest["settings"], gone["state"]) == (3, "rolled back" if wait else "applied")
@@ -436,24 +451,26 @@ def test_secrets_are_not_shown(make_server):
 
 @pytest.mark.parametrize("was", ("one", ""))
 @pytest.mark.parametrize("how", ("clock", "late start", "command"))
-def test_a_rollback_covers_a_secret_whose_key_is_lost(make_server, how, was):
+def test_a_rollback_covers_a_secret_whose_key_is_lost(make_server, disk, how, was):
     """Once, with all other settings: the default applies until the key is there again. If it had
     no value before, it has none then either."""
-    server = make_server("alice", settings={"extdisco.services": SERVICES})
+    server = make_server("alice", settings={"extdisco.services": SERVICES}, disk=disk)
     if was:
         server.ctl("set", "extdisco.turn-secret", was)
     server.ctl("set", "sm.ack-every", "7")
     first = history(server)[0]["version"]
     server.ctl("config", "edit", "extdisco.turn-secret", "two")
     server.ctl("config", "edit", "sm.ack-every", "9")
-    server.ctl("config", "apply", "--confirm", {"clock": "5s", "late start": "1s"}.get(how, "1h"))
+    server.ctl("config", "apply", "--confirm", "1h")
     server.stop()
     key = server.data / "secrets.key"
     right = key.read_bytes()
     key.unlink()
     if how == "late start":
-        time.sleep(1)
+        passes(disk, 3600)
     server.start()
+    if how == "clock":
+        passes(disk, 3600)
     if how == "command":
         text = server.ctl("config", "rollback")["text"]
         lost = ("; not to be decrypted without the key that is lost, so that the earlier value is "

@@ -267,8 +267,7 @@ def test_frozen_for_longer_than_a_deadline(make_server, disk):
             alice.send(chat("bob@localhost", i))
         alice.ping()
         server.signal(signal.SIGSTOP)
-        disk.turn(sync_ms=0)
-        time.sleep(6)  # longer than a write may take; nothing can be waited for
+        disk.turn(sync_ms=0, mono_us=freeze * 6 * 10**6)  # longer than a write may take
         server.signal(signal.SIGCONT)
         alice.wait_acked(51 * freeze)
     assert not [e for e in alice.inbox if e.get("type") == "error"]
@@ -286,8 +285,7 @@ def test_frozen_while_it_ends(make_server, disk):
     server.signal(signal.SIGTERM)
     server.wait_log("server.stopping")
     server.signal(signal.SIGSTOP)
-    disk.turn(sync_ms=0)
-    time.sleep(16)  # longer than an end may take; nothing can be waited for
+    disk.turn(sync_ms=0, mono_us=16 * 10**6)  # longer than an end may take
     server.signal(signal.SIGCONT)
     assert server.process.wait(TIMEOUT) == 0
     server.process = None
