@@ -41,7 +41,7 @@ struct log_reader {
 };
 enum { LOG_STATE, LOG_ROWS }; /* statements of the read */
 
-/* Of one that reads, in its struct; zeros and the first two at first. */
+/* State of a reader, in its struct; zeros and the first two at first. */
 struct log_reading {
     const struct log_reader *reader;
     struct worker *worker;

@@ -179,7 +179,7 @@ void recent_refused(struct recents *r, const struct stanza *error)
     drop_id(&r->sent->older, recent_id_of(error));
 }
 
-/* What the archive knows. */
+/* Knowledge of the archive. */
 
 void recent_load(struct store_batch *b, int64_t owner, uint64_t now_us)
 {

@@ -20,7 +20,7 @@ struct archive_words {
      * address if it is not one of ours, empty: any; $8, $9 as ARCHIVE_FULL_JID has them; $10 the
      * limit; $11 what match() returned. */
     struct store_stmt *first, *last, *count;
-    /* What to look for; empty: there is no word in the text. */
+    /* The query to look for; empty: there is no word in the text. */
     slice (*match)(struct worker *w, int64_t owner, slice text, struct arena *tmp);
     /* Indexes what is committed now, and what this lane has submitted, then calls done; on the
      * worker's thread, later. */

@@ -84,7 +84,7 @@ static void actor_unmark(struct actor *a) { list_remove(&a->marked); }
 static void actor_unmark(struct actor *a) { (void)a; }
 #endif
 
-/* Those that nobody needs are in one of two lists, longest idle first. */
+/* Actors that nobody needs are in one of two lists, longest idle first. */
 
 static void actor_unlist(struct actor *a)
 {

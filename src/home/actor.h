@@ -60,7 +60,7 @@ struct actor {
 #endif
 };
 
-/* What waits in an inbox: a stanza as its kind wants it, or a function. */
+/* An entry of an inbox: a stanza as its kind wants it, or a function. */
 typedef void actor_any_fn(void);
 struct actor_item {
     struct actor_item *next;

@@ -14,7 +14,7 @@ struct worker;
  * E_DENIED: `why` names the permission, and who gives it. */
 NODISCARD enum err command_allowed(const struct command *c, const struct principal *p,
                                    struct why *why);
-/* Of a call that command_allowed() lets pass: who has no permission but for the own account names
+/* For a call that command_allowed() lets pass: who has no permission but for the own account names
  * no other one. */
 NODISCARD enum err command_owner_allowed(const struct command_call *call, struct why *why);
 

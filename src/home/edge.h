@@ -24,7 +24,7 @@ struct edge_kept {
     enum stanza_named named;
 };
 
-/* What becomes of a stanza for a domain that nobody has here. */
+/* The fate of a stanza for a domain that nobody has here. */
 struct edge_word {
     enum stanza_error error; /* SE_NONE: it goes; else what its sender is to be told */
     bool silent;             /* it does not go, and its sender is told nothing */

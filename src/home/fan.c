@@ -158,7 +158,7 @@ static void fan_pass_on(struct worker *w, const struct fan_sent *sent, slice jid
     buf_fini(&one);
 }
 
-/* Of one address. */
+/* The slot of one address. */
 static unsigned fan_slot(const void *message)
 {
     const struct fan_sent *sent = message;

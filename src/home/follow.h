@@ -25,7 +25,7 @@ bool follow_begin(const struct followed *one, uint64_t now_us);
 bool follow_end(slice bare); /* false: nobody follows that user */
 /* Ends those that are to be kept no longer. */
 void follow_sweep(bool (*keeps)(const struct followed *one, void *arg), void *arg);
-/* Those that are followed now. */
+/* Calls fn for each that is followed now. */
 void follow_each(uint64_t now_us, void (*fn)(const struct followed *one, void *arg), void *arg);
 
 extern _Atomic unsigned follow_count;

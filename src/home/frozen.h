@@ -31,7 +31,7 @@ struct frozen_row {
     /* Before its addresses are changed, which are those of its fields. May be NULL. */
     void (*renames)(void *record, const struct renaming *renaming, struct arena *tmp);
 };
-/* What a kind writes. */
+/* Data that a kind writes. */
 struct frozen_kind {
     uint32_t version;                    /* raised when older bytes would be misunderstood */
     const struct frozen_row *const *row; /* NULL-terminated */

@@ -94,7 +94,7 @@ struct message_field {
 /* An enum err (uint8_t). One that a later release has added is a failure here, too. */
 #define F_ERR(s, m) MESSAGE_FIELD(MF_U8, uint8_t, s, m, true, ERR_COUNT - 1, .unknown = E_INTERNAL)
 
-/* What a message is in a conversation: home/question.h. */
+/* The part of a message in a conversation: home/question.h. */
 enum message_part { PART_ALONE = 0, PART_QUESTION = 1, PART_ANSWER = 2 };
 
 /* Who sent it: borrowed for the call of run(). Only who answers a question later keeps a copy,
@@ -130,7 +130,7 @@ struct message_row {
     bool slow;  /* that may take longer than QUESTION_MS */
 };
 
-/* Of a message that says nothing but its name. */
+/* Fields of a message that says nothing but its name. */
 struct message_nothing {
     uint8_t unused; /* a struct has a member */
 };

@@ -9,7 +9,7 @@
 #include "xmpp/stanza.h"
 #include <endian.h>
 
-/* What the text of a stanza does not tell. */
+/* Flags for facts that the text of a stanza does not tell. */
 enum {
     ODD_TYPE = 1,
     ODD_TO = 2,

@@ -7,7 +7,7 @@
 #include "home/worker.h"
 #include "io/timer.h"
 
-/* What one node still owes. */
+/* Answers that one node still owes. */
 struct question_part {
     uint32_t node;
     unsigned left; /* workers that have not ended their answers */

@@ -17,7 +17,7 @@ static slice router_domain_of(slice bare)
     return at == NULL ? bare : slice_from(bare, (size_t)(at - bare.ptr) + 1);
 }
 
-/* What the sender's home knows of a message. */
+/* Facts that the sender's home knows of a message. */
 struct entry_of {
     uint64_t archive_id;
     int64_t owner;

@@ -48,7 +48,7 @@ bool slot_is_away(const struct worker *w, unsigned slot)
            node != w->node->id;
 }
 
-/* What is diverted. */
+/* Diverted messages. */
 
 static void slot_unplaced(struct worker *w, const struct message_row *row, void *message)
 {

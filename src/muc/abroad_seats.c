@@ -109,7 +109,7 @@ struct earlier {
     slice room, jid, nick; /* in this block */
     bool back;
 };
-/* Of a worker. */
+/* Seats of a worker. */
 struct seats_abroad {
     struct worker *worker;
     struct store_batch *due; /* rows that change in this tick; NULL: none */

@@ -258,7 +258,7 @@ const struct iq_rule muc_service_rules[] = {
     { 0 },
 };
 
-/* Of one room. */
+/* Information on one room. */
 
 static void add_owners(const struct room *r, struct room_facts *facts, struct arena *tmp)
 {

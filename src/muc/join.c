@@ -195,7 +195,7 @@ static void show_all_to(struct room *r, const struct seat *s)
     }
 }
 
-/* What is told on entering (§7.2.2, §7.2.3, §7.2.5, §10.1). */
+/* Status codes that are told on entering (§7.2.2, §7.2.3, §7.2.5, §10.1). */
 static const char *join_codes_of(const struct entry *e)
 {
     return arena_printf(room_scratch(e->room), "%s%s%s", room_codes(e->room),

@@ -5,9 +5,9 @@
 
 /* They travel (home/message.h). */
 
-/* Of a FAN_ROOM_BOOKMARK: whether the user has a nickname registered. */
+/* For a FAN_ROOM_BOOKMARK: whether the user has a nickname registered. */
 enum registered { REGISTERED_NOT = 0, REGISTERED = 1 };
-/* Of a room that may have to go, muc/operate/cleanup.c. */
+/* Verdict on a room that may have to go, muc/operate/cleanup.c. */
 enum verdict_of_room {
     ROOM_USED = 0,
     ROOM_UNUSED = 1,

@@ -179,7 +179,7 @@ static void back(struct worker *w, slice room, const struct audience_member *m)
 
 /* The actor. */
 
-/* Who leaves must be heard: nobody else says that a session of ours is gone. */
+/* Departures must be heard: nobody else says that a session of ours is gone. */
 static bool is_leave(const struct stanza *st)
 {
     return st->kind == STANZA_PRESENCE && st->type == TYPE_UNAVAILABLE;

@@ -227,7 +227,7 @@ static void access_worker_ended(struct worker *w)
         access_table_free();
 }
 
-/* Who asks. */
+/* The asker. */
 
 static void hash_of(char out[HASH_TEXT + 1], slice token)
 {
@@ -488,7 +488,7 @@ void access_fail_unread(struct command_call *call)
     command_fail(call, E_DOWN, "the roles cannot be read: %s", err_text(E_DOWN));
 }
 
-/* What the actor of the call may do now, and the generation; in the arena of the call. */
+/* Rights that the actor of the call has now, and the generation; in the arena of the call. */
 static int64_t actor_now(const struct command_call *call, const struct access_table *t,
                          struct principal *now)
 {
@@ -824,7 +824,7 @@ static void accounts_changed(struct worker *w, const struct setting *s)
     access_read_again(w);
 }
 
-/* Who is in the list has a role: a row of ops/admins.h, which knows nothing of roles. */
+/* Everybody in the list has a role: a row of ops/admins.h, which knows nothing of roles. */
 static void access_begin(void)
 {
     admin_accounts.changed = accounts_changed;

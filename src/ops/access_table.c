@@ -200,7 +200,7 @@ static void read_persons(struct access_table *t, const struct store_batch *b)
         t->factors[i] = row_text(t, b, 4, i, 0);
 }
 
-/* Those of admin.accounts: a statement each, behind the tables. */
+/* Accounts of admin.accounts: a statement each, behind the tables. */
 static void read_disabled(struct access_table *t, const struct store_batch *b)
 {
     unsigned count = store_stmt_count(b);
@@ -236,7 +236,7 @@ static struct access_table *table_read(const struct node *n, const struct store_
     return t;
 }
 
-/* What is known of a token since it was read. */
+/* Keeps what is known of a token since it was read. */
 static void keep_uses(const struct access_table *was, struct access_table *t)
 {
     for (uint32_t i = 0; was != NULL && i < was->token_count; i++)

@@ -24,7 +24,7 @@ struct admin {
     bool disabled; /* the account */
 };
 
-/* Of ops/administrators.h; its password is read when it logs in. */
+/* An administrator (ops/administrators.h); its password is read when it logs in. */
 struct person {
     slice name, role;
     bool disabled;
@@ -80,7 +80,7 @@ void access_fail_unread(struct command_call *call);
 bool access_role_grants(struct command_call *call, slice name, slice *grants);
 bool access_role_given(struct command_call *call, slice *grants); /* of its argument `role` */
 bool access_may_give(struct command_call *call, slice grants, slice scope);
-/* What a role gives now, in the arena of the call; ptr NULL: there is no such role. */
+/* Grants of a role now, in the arena of the call; ptr NULL: there is no such role. */
 slice access_grants_now(struct command_call *call, slice name);
 /* Of what `name` has now: nobody changes somebody who can do more than they. */
 bool access_may_change(struct command_call *call, slice name, slice grants, slice scope);

@@ -859,7 +859,7 @@ static void run_audit_export(struct command_call *call)
     audit_wait(&e->waiter);
 }
 
-/* Of `audit list`; an export says more. */
+/* Columns of `audit list`; an export says more. */
 #define ENTRY_COLUMNS                                                                              \
     { .name = "id", .type = PARAM_INT, .doc = "number of the entry" },                             \
         { .name = "time", .type = PARAM_STAMP, .exact = true, .doc = "when the command ended" },   \

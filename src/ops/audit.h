@@ -4,10 +4,9 @@
  * (setting audit.keep); the rest stays a chain. Its two ends are sealed with the key of the node
  * and written with each batch; where they do not fit at a start, an entry says so.
  *
- * What is in it: commands that change something, those that were refused, and reading commands
- * whose row says so (struct command.audited). What a user
- * without any role tries is in the log of the process only. Secrets are not, and of messages their
- * length.
+ * Entries are commands that change something, those that were refused, and reading commands whose
+ * row says so (struct command.audited). What a user without any role tries is in the log of the
+ * process only. Secrets are not, and of messages their length.
  *
  * The home of DUTY_AUDIT appends, in the order in which calls end. While the database is away,
  * PENDING_MAX entries wait; of more, an entry says how many were lost. An entry that waits when the
@@ -20,7 +19,7 @@
 struct feature;
 struct store;
 
-/* What a tool does while no server runs: the entry is written when this returns. actor:
+/* Adds what a tool does while no server runs: the entry is written when this returns. actor:
  * "musterd:root". */
 NODISCARD enum err audit_of_tool(struct store *store, slice actor, const char *command, slice args);
 

@@ -73,5 +73,5 @@ slice audit_head_text(const struct audit_end *end, struct arena *tmp);
 /* Of a statement that has read the head; sets `reset`. Without the key nobody can say that it does
  * not. */
 bool audit_head_fits(const struct store_batch *b, unsigned stmt, struct audit_end *end);
-/* What the head says. false: there is none, or this key does not open it. */
+/* Reads the head. false: there is none, or this key does not open it. */
 bool audit_head_read(const struct store_batch *b, unsigned stmt, struct audit_end *out);

@@ -22,7 +22,7 @@ void audit_attempt_then(const struct command_call *call, audit_then_fn *then, vo
  * later. Any worker of the process; the caller holds back the end of the call meanwhile. */
 void audit_cut_off(struct command_call *call, slice args, slice what);
 
-/* What the server does by itself that a command would do, too: the name of that. On any worker. */
+/* Adds what the server does by itself; command: what would do that, too. On any worker. */
 void audit_of_server(const char *command, slice args, slice before, slice after);
 
 extern struct log_area audit_log_commands; /* its lines tell what the audit log tells */

@@ -8,7 +8,7 @@
 struct buf;
 struct command_call;
 
-/* What becomes of the values of a field. */
+/* Use of the values of a field. */
 enum command_use {
     USE_VALUE, /* one line: the argument; of a list one of its options */
     USE_JID,   /* one address, prepared: the argument */

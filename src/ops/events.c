@@ -114,7 +114,7 @@ void event_tell(struct worker *w, enum event_kind kind, slice subject,
     buf_fini(&data);
 }
 
-/* Of accounts and sessions. */
+/* Events of accounts and sessions. */
 
 static void tell_jid(struct worker *w, enum event_kind kind, slice bare, slice resource)
 {
@@ -132,7 +132,7 @@ static void event_profile_changed(struct worker *w, slice bare)
     tell_jid(w, EVENT_USER_CHANGED, bare, SLICE(""));
 }
 
-/* Of an account at its home: of one that is gone nothing is told behind its end. */
+/* Tells of an account at its home: of one that is gone nothing is told behind its end. */
 
 struct changed {
     slice bare;

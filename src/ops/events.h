@@ -45,7 +45,7 @@ struct event_row {
 };
 const struct event_row *event_row(enum event_kind kind);
 
-/* What was told, at the home of the duty. The texts live during the call. */
+/* An event that was told, at the home of the duty. The texts live during the call. */
 struct event_told {
     uint8_t kind; /* enum event_kind */
     uint64_t at_us;
@@ -63,7 +63,7 @@ bool event_is_wanted(enum event_kind kind); /* any thread */
  * by->done. */
 void event_ask_changed(struct worker *w, slice bare, const struct asker *by);
 
-/* Who takes them; set at the start of the worker of the duty. */
+/* Sets the taker of all events; at the start of the worker of the duty. */
 void events_take(events_take_fn *take);
 void events_want(uint32_t kinds); /* bits 1 << kind */
 

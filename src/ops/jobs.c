@@ -127,7 +127,7 @@ static enum job_state job_end_state(enum err e)
     return e == OK ? JOB_DONE : e == E_CANCELED ? JOB_ENDED : JOB_FAILED;
 }
 
-/* What the job has done, or why it has ended, for the audit log. */
+/* Work that the job has done, or why it has ended, for the audit log. */
 static void job_call_result(struct command_call *call)
 {
     if (call->before.len + call->after.len == 0)
@@ -302,7 +302,7 @@ static const char *job_id(const struct job *j, char out[ID_BYTES])
 
 /* The end of the server. Each node ends its own jobs, by its first worker. */
 
-/* What begins later knows by itself that the server stops. */
+/* A job that begins later knows by itself that the server stops. */
 static void jobs_stop(void *own, struct worker *w)
 {
     (void)own;
@@ -476,7 +476,7 @@ static void job_show_gathered(struct command_call *call)
         job_missing(call);
 }
 
-/* What its node says of a job that is to be canceled. */
+/* Answer of its node on a job that is to be canceled. */
 static const char *job_cancel(struct job *j, const struct command_call *call)
 {
     struct why why;

@@ -38,7 +38,7 @@ struct login {
     bool old; /* its password must be changed */
 };
 void login_begin(struct login *l);
-/* What its owner has to do before all else: bits of enum console_must. */
+/* Duties of its owner before all else: bits of enum console_must. */
 unsigned login_must(slice name, slice role);
 
 extern const struct feature login_feature;

@@ -728,7 +728,7 @@ static void run_users(struct command_call *call)
     store_submit(b, worker_loop(call->worker), 0, users_read, call);
 }
 
-/* Who waits for the first user. */
+/* A waiter for the first user. */
 struct user_wait {
     outside_user_fn *done;
     void *arg;

@@ -29,7 +29,7 @@ struct outside_result {
     uint64_t latency_us; /* 0: no connection was made */
 };
 
-/* Of the three commands: the five fields, and a warning before them. */
+/* Columns of the three commands: the five fields, and a warning before them. */
 extern const struct command_column outside_columns[];
 
 /* true: this test may begin; outside_end() follows. false: the call has failed. */

@@ -35,7 +35,7 @@ static struct {
     _Atomic bool any;
 } users = { .lock = PTHREAD_RWLOCK_INITIALIZER };
 
-/* Of each worker. Worker 0 of a node reads the marks. */
+/* Reader of each worker. Worker 0 of a node reads the marks. */
 struct outside_reader {
     struct worker *worker;
     uint32_t hidden; /* so many sessions of the worker are not in `muster_sessions` */

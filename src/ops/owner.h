@@ -6,7 +6,7 @@
 #pragma once
 #include "base/command.h"
 
-/* Of the actor of the call. */
+/* The owner that is the actor of the call. */
 static inline slice owner_of_call(const struct command_call *call)
 {
     slice owner, session;

@@ -23,7 +23,7 @@ enum {
     LACKS_LINE_MS = 10000,
 };
 
-/* What it has, in the order of the columns. */
+/* Data of a template, in the order of the columns. */
 enum { T_DESCRIPTION, T_DEPARTMENT, T_FEDERATION, T_SHARE, T_OTHERS, T_GROUPS, T_TEXTS };
 static const char *const texts[T_TEXTS] = { "description", "department", "federation",
                                             "share",       "others",     "groups" };
@@ -361,7 +361,7 @@ static slice template_note_text(unsigned text, slice value)
     return template_is_choice(text) && value.len == 0 ? SLICE("default") : value;
 }
 
-/* What the call gives; b: what is there of that (NULL: the new values). */
+/* Values that the call gives; b: what is there of that (NULL: the new values). */
 static slice template_note_given(const struct command_call *call, const struct store_batch *b)
 {
     struct buf out;
@@ -548,7 +548,7 @@ static void template_rename_done(struct template_task *t)
                  SLICE_ARG(t->name), SLICE_ARG(command_arg(t->call, "to")), (long long)t->accounts);
 }
 
-/* Of a page all are told. */
+/* Tells all of a page. */
 static void template_told(struct worker *w, void *arg)
 {
     struct template_task *t = arg;

@@ -202,7 +202,7 @@ static void add_compare(struct task *t)
                        add_compared, t);
 }
 
-/* What the answer says of it; groups that are gone stand in a note. */
+/* Text of the answer on it; groups that are gone stand in a note. */
 static const char *user_from_template(const struct task *t)
 {
     struct arena *arena = t->call->arena;
@@ -588,7 +588,7 @@ static void users_list_ready(struct account *a, enum err e, void *arg)
     users_page_done(call, &page);
 }
 
-/* Of the account, or of each worker. */
+/* Lists sessions of the account, or of each worker. */
 static void run_session_list(struct command_call *call)
 {
     const struct worker *w = call->worker;

@@ -53,7 +53,7 @@ struct store_stmt users_stored = {
     .cols = "ii",
 };
 
-/* Of one that is not loaded: it is disabled. */
+/* Reads one that is not loaded: it is disabled. */
 struct store_stmt users_stored_by_jid = {
     .name = "users.stored-by-jid",
     .sql = "SELECT a.created_us, (SELECT count(*) FROM entry WHERE owner = a.id) "
@@ -79,7 +79,7 @@ struct task {
     uint32_t contacts;   /* of a disabled one */
 };
 
-/* Who is online: has a session, connected or hibernating. */
+/* Online users: with a session, connected or hibernating. */
 
 struct online {
     unsigned session_count;
@@ -194,7 +194,7 @@ static void run_online(struct command_call *call)
 
 static void online_gathered(struct command_call *call) { command_done_listed(call, "jid"); }
 
-/* Of one account. */
+/* Information on one account. */
 
 static void add_fact(struct command_call *call, const char *name, slice value)
 {
@@ -215,7 +215,7 @@ static void add_when(struct command_call *call, const char *name, uint64_t wall_
     add_fact(call, name, slice_of(stamp));
 }
 
-/* What features know of the account: reads, and then the numbers, whose first statement is
+/* Knowledge of features on the account: reads, and then the numbers, whose first statement is
  * `first`. */
 static void user_facts_read(struct store_batch *b, slice jid)
 {
@@ -434,7 +434,7 @@ struct command user_stats = {
 
 /* The profile: `user set`, `user show`. */
 
-/* What the call gives; b: what was there of that (NULL: the new values). */
+/* Values that the call gives; b: what was there of that (NULL: the new values). */
 static slice profile_note(const struct command_call *call, const struct store_batch *b)
 {
     struct buf out;

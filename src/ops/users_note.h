@@ -13,6 +13,6 @@ struct users_note {
     slice rest; /* "given_name=Bob role=viewer group=sales", only what is there */
 };
 void users_note_reads(struct store_batch *b, slice jid);
-/* What these have found, from the first statement of the batch on. The account was there. */
+/* Rows that these have found, from the first statement of the batch on. The account was there. */
 void users_note_found(struct command_call *call, slice jid, const struct store_batch *b,
                       struct users_note *out);

@@ -26,7 +26,7 @@ enum { PROFILE_FIELDS = 6, PROFILE_BYTES_MAX = 256, PROFILE_URI_BYTES_MAX = 1023
         .refers = REFERS_TEMPLATE, .check = utf8_is_printable,                                     \
         .form = "one line without control characters", .doc = (says)                               \
     }
-/* What the arguments say. false: none is given. */
+/* Reads the arguments. false: none is given. */
 bool users_profile_given(const struct command_call *call, struct user_profile *out);
 /* Adds the profile of an account that has its row, and what features make of that. */
 void users_profile_add(struct store_batch *b, slice jid, const struct user_profile *p);

@@ -229,7 +229,7 @@ struct fedtest_args {
     slice domain; /* prepared */
 };
 
-/* What the call names. false: it has failed. */
+/* Reads what the call names. false: it has failed. */
 static bool fedtest_read_args(struct command_call *call, struct fedtest_args *args)
 {
     slice target = outside_arg(call, "target", OUTSIDE_FEDERATION),

@@ -625,7 +625,7 @@ static void imtest_target(struct imtest *t)
     t->tls = t->tls || port == DIRECT_PORT;
 }
 
-/* What the call names. false: it has failed. */
+/* Reads what the call names. false: it has failed. */
 static bool imtest_args(struct command_call *call, struct outside_host *host, struct jid *to)
 {
     slice target = outside_arg(call, "target", OUTSIDE_IM),

@@ -182,7 +182,7 @@ static void lost_heard(struct worker *w, void *arg, void *answer, const struct m
 static const char lost_unknown[] =
     "`musterctl s2s trace` says whether the partner can be reached; if so, look into its log.";
 
-/* Of a failure that is known. */
+/* Advice on a failure that is known. */
 static const char *lost_advice(const struct lost *l)
 {
     ensure(l->at.stage != S2S_AT_NONE); /* else there is no reason, either */

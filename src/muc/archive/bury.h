@@ -11,5 +11,5 @@ struct store_stmt;
 extern struct store_stmt *const room_bury_stmts[];
 /* Memory only, when the node ends: frees burials that wait to be tried again. */
 void burials_end(struct recorder *r);
-/* What the log is told of it, now; borrows from it. */
+/* The event for the log, as of now; borrows from it. */
 struct archive_event room_burial_event(const struct room_burial *what, const struct worker *w);

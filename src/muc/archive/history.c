@@ -112,7 +112,7 @@ void room_history_add(struct room_history *h, const struct room_post *p, uint32_
     shrink(h, most < HISTORY_MAX ? most : HISTORY_MAX);
 }
 
-/* What it takes on the stream. */
+/* Bytes that it takes on the stream. */
 static uint64_t chars_of(const struct stanza *st, slice to)
 {
     const struct stanza_note note = { .to = to.len > 0 ? to : (slice){ 0 } };

@@ -31,7 +31,7 @@ struct room_history {
 struct stanza *room_stamped(const struct room_post *p, slice room);
 void room_history_init(struct room_history *h);
 void room_history_fini(struct room_history *h);
-/* What changes only the subject is not part of it: the subject is sent by itself (§7.2.15). most:
+/* A change of the subject alone is not part of it: the subject is sent by itself (§7.2.15). most:
  * messages that are kept, with this one. */
 void room_history_add(struct room_history *h, const struct room_post *p, uint32_t most, slice room);
 

@@ -55,7 +55,7 @@ static struct metric lost = { .name = "muster_muc_recording_lost",
                               .help = "Messages of rooms that could not be archived." };
 struct metric *const muc_recording_metrics[] = { &recorded, &waiting, &lost, NULL };
 
-/* Of one that was retracted while it waited. */
+/* A message that was retracted while it waited. */
 struct buried {
     struct stanza *was; /* a reference */
     struct archive_event event;
@@ -321,7 +321,7 @@ enum routed room_archive_also(const struct room_archive *a, uint64_t id, struct 
     return ROUTE_PENDING;
 }
 
-/* What waits. */
+/* Waiting messages. */
 
 static void prefix_done(struct recorder *r)
 {

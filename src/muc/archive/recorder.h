@@ -8,7 +8,7 @@ struct worker;
 
 enum { RECORD_PREFIX_MAX = 64 };
 
-/* What a worker has of all its rooms. */
+/* Record of all rooms of a worker. */
 struct recorder {
     struct worker *worker;
     struct list waiting; /* struct record: until the database is back, in their order */

@@ -130,7 +130,7 @@ static bool is_of_ours(const struct worker *w, slice jid)
     return node_serves(worker_node(w), jid_split(jid).domain);
 }
 
-/* Those of a domain that was ours have no rights: another server may have it now. */
+/* Administrators of a domain that was ours have no rights: another server may have it now. */
 static struct set *set_read(const struct worker *w, const struct store_batch *b, unsigned stmt)
 {
     struct set *s = set_make();
@@ -250,7 +250,7 @@ static void administrators_told(struct worker *w, void *arg)
     mem_free(&n);
 }
 
-/* Those of one set that are not in the other. */
+/* Adds the members of one set that are not in the other. */
 static void news_add(struct buf *who, const struct set *of, const struct set *other)
 {
     const slice *jid;

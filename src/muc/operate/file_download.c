@@ -208,7 +208,7 @@ static bool download_head(struct download *d)
     return true;
 }
 
-/* What its home tells. */
+/* Answers of its home. */
 
 static void download_told(struct worker *w, void *arg, void *answer,
                           const struct message_from *from)

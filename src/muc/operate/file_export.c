@@ -198,7 +198,7 @@ static void add_end(struct export *x)
                                                   .messages = x->messages });
 }
 
-/* What was taken out of the archive has no text. */
+/* A message that was taken out of the archive has no text. */
 static void add_message(struct export *x, const struct store_batch *b, uint32_t row)
 {
     const struct room_line l = { .type = LINE_MESSAGE,
@@ -249,7 +249,7 @@ static void room_export_read_page(struct export *x)
     store_submit(b, worker_loop(x->worker), 0, room_export_page_read, x);
 }
 
-/* What its home tells. */
+/* Answers of its home. */
 
 static void room_export_told(struct worker *w, void *arg, void *answer,
                              const struct message_from *from)

@@ -29,7 +29,7 @@
 enum { READ_BYTES = 64 * 1024 };
 #define AHEAD_US 86400000000ull /* of our clock that an archive id may be; of it, its time */
 
-/* What is read of the file. Touched by a helper thread while the work is with it. */
+/* The part of the file that is read. Touched by a helper thread while the work is with it. */
 struct source {
     int fd;
     char *bytes;
@@ -346,7 +346,7 @@ static void room_import_fail(struct import *x, enum err e, const char *text)
     import_free(x);
 }
 
-/* What was stored goes. The call has ended. */
+/* Deletes all that was stored. The call has ended. */
 
 static struct store_stmt note_stmt = {
     .name = "room.import-note",

@@ -185,7 +185,7 @@ static void occupants(struct room *r, void *arg)
 
 static void run_occupants(struct command_call *call) { operate_visit(call, occupants, call); }
 
-/* What changes a room. */
+/* Commands that change a room. */
 
 struct change {
     struct command_call *call;

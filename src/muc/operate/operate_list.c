@@ -79,7 +79,7 @@ static struct item *operate_list_keep(struct roll *r, const struct item *in)
     return i;
 }
 
-/* Those of one statement. */
+/* Names of one statement. */
 static slice operate_list_named(struct roll *r, const struct store_batch *b, unsigned stmt)
 {
     struct buf out;

@@ -33,7 +33,7 @@ struct returning {
     struct list node;
     struct seat_ref *seat;
 };
-/* Those of a domain that is back. */
+/* Occupants of a domain that is back. */
 struct back {
     struct list node;  /* in returns.domains */
     struct list seats; /* struct returning */
@@ -171,7 +171,7 @@ static void rooms_domain_lost(struct worker *w, slice domain, slice local)
         rooms_each(w, room_lost, &(struct lost){ domain, local });
 }
 
-/* Of one that is back once more, all are asked anew. */
+/* A domain that is back once more has all asked anew. */
 static void rooms_domain_back(struct worker *w, slice domain)
 {
     struct returns *all = *worker_state(w, slot);

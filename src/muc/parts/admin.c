@@ -178,7 +178,7 @@ static bool admin_read_request(struct request *q)
     return true;
 }
 
-/* What is left to do when the affiliations are committed. */
+/* Work that is left when the affiliations are committed. */
 struct roles {
     struct iq *iq;
     struct arena *arena;
@@ -356,7 +356,7 @@ static size_t occupants_walk(struct listing *l, enum room_role want, slice key, 
     return n;
 }
 
-/* What is listed: one of the two. */
+/* The list that is wanted: one of the two. */
 struct wanted {
     bool roles;
     enum room_role role;

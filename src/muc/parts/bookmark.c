@@ -265,7 +265,7 @@ static void bookmark_worker_start(struct worker *w)
     *worker_state(w, slot) = tasks;
 }
 
-/* Those that run are freed by what they wait for. */
+/* Running ones are freed by what they wait for. */
 static void bookmark_worker_ended(struct worker *w)
 {
     struct list *tasks = *worker_state(w, slot), *node;

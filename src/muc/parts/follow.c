@@ -56,7 +56,7 @@ enum {
     ANSWER_BYTES_MAX = 1 << 20
 };
 
-/* What it has of an affiliate who follows; zero: of the others. */
+/* Data of an affiliate who follows; zero: of the others. */
 struct follower {
     uint64_t upto;   /* unread was stored when this was the last archive id; 0: not yet */
     uint32_t unread; /* messages since the last that was seen */
@@ -315,7 +315,7 @@ static bool follow_outside(struct room *r, const struct stanza *st)
     return marked(r, stanza_from_bare(st), st);
 }
 
-/* What is said. */
+/* Messages. */
 
 static void follow_said(struct room *r, const struct room_said *said)
 {
@@ -395,7 +395,7 @@ static void follow_arrived(struct worker *w, slice bare, uint32_t number, struct
     account_with(w, bare, follow_loaded, h);
 }
 
-/* What the home of a follower in the room says to it. */
+/* A word of the home of a follower in the room to it. */
 struct follower_word {
     slice room, bare;
     struct stanza *unseen; /* a message that no session in the room could read; NULL: all is seen */

@@ -49,7 +49,7 @@ static struct setting mention_push = {
         "they are not in: by nickname, name or reference (XEP-0372). Once a minute and room.",
 };
 
-/* What it has of an affiliate. */
+/* Data of an affiliate. */
 struct mentioned {
     uint32_t told_ms; /* monotonic: when the devices were last told; 0: never */
 };

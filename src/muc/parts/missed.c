@@ -349,7 +349,7 @@ static void missed_left_free(struct missed_room *all, struct missed_left *l)
     mem_free(&l);
 }
 
-/* Of somebody whom all could see: others must not learn of an affiliation from it. */
+/* Adds somebody whom all could see: others must not learn of an affiliation from it. */
 static void missed_left_add(struct room *r, const struct occupant *o, slice nick)
 {
     if (list_empty(&r->away) || o->hidden || !room_shows(&r->config, ROLE_VISITOR) ||
@@ -399,7 +399,7 @@ static void missed_renamed(struct room *r, const struct occupant *o, slice was)
 
 /* Sends it again. */
 
-/* Of a nickname that no visible occupant has. */
+/* Presence of a nickname that no visible occupant has. */
 static struct stanza *missed_gone(const struct missed *m, slice nick)
 {
     struct room *r = m->room;

@@ -315,7 +315,7 @@ static void muc_register_set(struct iq *iq)
         room_turn(r, muc_register_run, iq_hold(iq));
 }
 
-/* What an administrator of the room said to a request, until it is stored. */
+/* The decision of an administrator of the room on a request, until it is stored. */
 struct decision {
     struct stanza *st;
     struct origin origin;

@@ -64,7 +64,7 @@ uint32_t room_seats_of(const struct room *r, slice bare)
     return n;
 }
 
-/* Those who are hidden give way. */
+/* Hidden occupants give way. */
 static bool is_others(const struct occupant *o, slice bare)
 {
     return !o->hidden && !slice_eq(seat_bare(occupant_seat(o)), bare);

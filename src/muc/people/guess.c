@@ -23,7 +23,7 @@ struct room_guesses {
 
 static uint64_t allowed(const struct setting *s) { return (uint64_t)setting_int(s) * WHOLE; }
 
-/* What is left of it: the allowed number goes in muc.password-time. */
+/* The number that is left: the allowed number goes in muc.password-time. */
 static uint64_t now_of(const struct room *r, const struct count *c, const struct setting *most)
 {
     uint64_t time_us = (uint64_t)setting_int(&muc_password_time) * 1000;

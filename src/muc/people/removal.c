@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Of more than the address: what a hash table makes of that stays secret. */
+/* Hashes more than the address: what a hash table makes of that stays secret. */
 static int64_t removal_proof(slice jid)
 {
     char text[JID_MAX + 1];

@@ -73,7 +73,7 @@ static void user_write(struct xml_write *x, const struct occupant *o, slice jid,
     xml_close(x);
 }
 
-/* What a client may not say of itself; hats are given by the room (XEP-0317). */
+/* Elements that a client may not say of itself; hats are given by the room (XEP-0317). */
 static const uint64_t forged =
     KNOWN(MUC) | KNOWN(MUC_USER) | KNOWN(OCCUPANT_ID) | KNOWN(STANZA_ID) | KNOWN(PAYLOAD);
 

@@ -33,7 +33,7 @@ slice occupant_shown_nick(const struct occupant *o);
 /* Presence of o for those who see real JIDs (with_jid 1), or who do not (0); shared, owned by o. */
 struct stanza *occupant_shown(struct room *r, struct occupant *o, unsigned with_jid);
 
-/* What a presence of an occupant says beside what is stored (§16): all may be empty. */
+/* Parts of an occupant's presence beside what is stored (§16): all may be empty. */
 struct show {
     const char *codes; /* "301 333": for all who see it */
     const char *own;   /* for the occupant itself beside these, with "110"; NULL: that alone */

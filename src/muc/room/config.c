@@ -63,7 +63,7 @@ void room_config_fini(struct room_config *c)
     memset(c->text, 0, sizeof c->text);
 }
 
-/* What it allows. */
+/* Rights that it gives. */
 
 bool room_may_pm(const struct room_config *c, enum room_role by)
 {
@@ -130,7 +130,7 @@ bool room_contact_next(slice *rest, slice *jid)
     return true;
 }
 
-/* What is told about it. */
+/* Facts that are told about it. */
 
 unsigned room_diff_codes(unsigned diff, const struct room_config *is, unsigned code[ROOM_CODES_MAX])
 {

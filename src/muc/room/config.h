@@ -16,9 +16,9 @@ struct disco_info;
 
 enum { ROOM_TEXT_MAX = 1023, ROOM_CONTACTS_MAX = 16, ROOM_STORED_MAX = 64 * 1024 };
 
-/* Who sees the addresses of occupants (muc#roomconfig_whois): semi-anonymous or not anonymous. */
+/* Readers of the addresses of occupants (muc#roomconfig_whois): semi-anonymous or not anonymous. */
 enum room_whois { WHOIS_MODERATORS, WHOIS_ANYONE };
-/* Who sends private messages (muc#roomconfig_allowpm). */
+/* Senders of private messages (muc#roomconfig_allowpm). */
 enum room_pm { PM_ANYONE, PM_PARTICIPANTS, PM_MODERATORS, PM_NOBODY };
 enum room_text {
     ROOM_NAME,
@@ -53,12 +53,12 @@ struct room_config {
     char *own; /* NULL: the texts belong to somebody else */
 };
 
-/* What a new room is like; texts are empty. */
+/* Sets the configuration of a new room; texts are empty. */
 void room_config_default(struct room_config *c);
 void room_config_keep(struct room_config *out, const struct room_config *in);
 void room_config_fini(struct room_config *c);
 
-/* What it allows. Limits of the service that have become smaller since hold as well. */
+/* Rights that it gives. Limits of the service that have become smaller since hold as well. */
 bool room_may_pm(const struct room_config *c, enum room_role by);
 bool room_may_subject(const struct room_config *c, enum room_role by); /* a visitor never (§8.1) */
 bool room_shows(const struct room_config *c, enum room_role of);    /* its presence is broadcast */
@@ -72,7 +72,7 @@ unsigned room_flags(const struct room_config *c); /* ROOM_MODERATED, ROOM_MEMBER
 /* The contacts one by one: `rest` begins as text[ROOM_CONTACTS]. */
 bool room_contact_next(slice *rest, slice *jid);
 
-/* What differs between two configurations, as bits; 0: nothing. */
+/* Differences between two configurations, as bits; 0: nothing. */
 enum room_diff {
     DIFF_LOGGING = 1,      /* room_logs(): privacy-related */
     DIFF_WHOIS = 2,        /* privacy-related */
@@ -92,7 +92,7 @@ enum { ROOM_CODES_MAX = 4 };
 unsigned room_diff_codes(unsigned diff, const struct room_config *is,
                          unsigned code[ROOM_CODES_MAX]);
 
-/* What disco#info tells of a room beside its configuration (§6.4). */
+/* Facts that disco#info tells of a room beside its configuration (§6.4). */
 struct room_facts {
     bool closed; /* who asks may not come in, and is not told how many are there */
     slice subject;

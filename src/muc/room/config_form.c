@@ -357,7 +357,7 @@ static void config_form_take(struct room_config *c, const struct field *fd, stru
     }
 }
 
-/* What must go together; only what the form touches is looked at. */
+/* Checks what must go together; only what the form touches is looked at. */
 static void config_form_check_whole(const struct room_config *c, struct form *f)
 {
     bool history = form_field(f, "muc#roomconfig_defaulthistorymessages") != NULL ||

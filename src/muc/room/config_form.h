@@ -10,7 +10,7 @@ struct xml_write;
 struct form;
 struct room_config;
 
-/* Who edits the configuration. Owners neither see nor change fields that settings reserve for
+/* The editor of the configuration. Owners neither see nor change fields that settings reserve for
  * administrators of group chat. */
 enum room_editor { EDITOR_OWNER, EDITOR_ADMIN };
 

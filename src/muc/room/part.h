@@ -77,7 +77,7 @@ struct room_lines {
                   struct arena *tmp);
 };
 
-/* What a part has of each affiliate. It stays when the affiliation changes: what then no longer
+/* Memory of a part for each affiliate. It stays when the affiliation changes: what then no longer
  * holds, the part must clear in `affiliated`. */
 struct affiliate_memory {
     unsigned bytes;

@@ -54,7 +54,7 @@ struct affiliate {
     uint32_t here; /* sessions in the room */
 };
 
-/* What the part has of it whose memory in affiliates is `at` (struct affiliate_memory). */
+/* Memory of it for the part whose memory in affiliates is `at` (struct affiliate_memory). */
 static inline void *affiliate_memory(struct affiliate *a, unsigned at)
 {
     return (char *)(a + 1) + at;
@@ -171,7 +171,7 @@ static inline struct room *room_of(struct actor *a) { return CONTAINER_OF(a, str
 static inline bool room_here(const struct room *r) { return worker_is_here(r->worker); }
 static inline bool room_is_pinned(const struct room *r) { return r->actor.pins > 0; }
 
-/* Of its worker. */
+/* The loop of its worker. */
 static inline struct loop *room_loop(const struct room *r) { return worker_loop(r->worker); }
 static inline struct arena *room_scratch(const struct room *r)
 {

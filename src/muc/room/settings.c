@@ -279,7 +279,7 @@ struct setting muc_unload_after = {
            "it. It is loaded again when it is needed.",
 };
 
-/* What new rooms are like, and what owners may change. */
+/* Configuration of new rooms, and what owners may change. */
 
 struct setting muc_new_persistent = {
     .name = "muc.new-persistent",

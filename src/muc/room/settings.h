@@ -32,7 +32,7 @@ extern struct setting muc_look_alike;                   /* bool: nicks must not 
 extern struct setting muc_ping_after, muc_ping_timeout; /* ms: occupants on other servers */
 extern struct setting muc_unload_after; /* ms: a persistent room that is empty leaves memory */
 
-/* What new rooms are like; and, with _owner_, whether owners may change it. */
+/* Configuration of new rooms; and, with _owner_, whether owners may change it. */
 extern struct setting muc_new_persistent;
 extern struct setting muc_new_members_only, muc_owner_members_only;
 extern struct setting muc_new_moderators_invite, muc_owner_moderators_invite;
@@ -47,5 +47,5 @@ extern struct setting muc_new_subject, muc_owner_subject;
 extern struct setting muc_new_strip_xhtml, muc_owner_strip_xhtml;
 extern struct setting muc_new_history, muc_owner_history;
 extern struct setting muc_archive, muc_archive_joins, muc_owner_archive;
-/* Of muc/state/store.h, whose tables they count. */
+/* Impacts from muc/state/store.h, whose tables they count. */
 extern const struct setting_impact muc_affiliations_above, muc_creators_above;

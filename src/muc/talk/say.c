@@ -62,7 +62,7 @@ static void say_trace(const char *event, const struct stanza *st, const char *wh
     trail_note(st, event, why, (slice){ 0 });
 }
 
-/* What was said, or would have been. */
+/* Refuses what was said, or would have been. */
 static enum routed say_refuse(struct room *r, struct stanza *st, enum stanza_error e, slice text)
 {
     say_log("room.refused", st, stanza_error_name(e), 0);
