@@ -13,16 +13,21 @@ DELEGATION, FORWARD = "urn:xmpp:delegation:2", "urn:xmpp:forward:0"
 QUERY = "<query xmlns='urn:x'/>"
 
 
-@pytest.fixture
-def host(make_server):
+def delegates(make_server, **options):
     """A server of two domains. SERVICE answers for two namespaces of the first."""
-    server = make_server("alice", "bob", domains=("localhost", "second.test"), component=True)
+    server = make_server("alice", "bob", domains=("localhost", "second.test"), component=True,
+                         **options)
     server.add_user("eve", domain="second.test")
     for domain in SERVICE, OTHER:
         server.ctl("component", "add", domain, "--secret", SECRET)
     server.ctl("set", "component.delegations@localhost",
                f"urn:x={SERVICE} vcard-temp[node,kind]={SERVICE}")
     return server
+
+
+@pytest.fixture
+def host(make_server):
+    return delegates(make_server)
 
 
 def wrapped(stanza):
@@ -202,8 +207,9 @@ def test_a_component_that_is_deleted(host):
     assert alice.error("get", QUERY)[0] == "service-unavailable"
 
 
-def test_a_component_that_never_answers(host):
+def test_a_component_that_never_answers(make_server, disk):
     """The user gets an error after 30 s; what is behind the request is acknowledged meanwhile."""
+    host = delegates(make_server, disk=disk)
     alice = host.client("alice", "a")
     alice.enable_sm()
     service = Component(host, SERVICE, SECRET)
@@ -211,7 +217,7 @@ def test_a_component_that_never_answers(host):
     take(service)
     alice.send("<message to='bob@localhost' type='chat'><body>hi</body></message>")
     alice.wait_acked(2)
-    alice.timeout = 45
+    disk.turn(mono_us=30 * 10**6)
     alice.expect_error("service-unavailable", template="<iq type='error' id='q'/>")
 
 

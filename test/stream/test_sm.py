@@ -543,20 +543,23 @@ def test_all_sessions_are_back_before_anybody_connects(server):
 
 
 @pytest.mark.parametrize("on_expiry", ["deliver", "bounce"])
-def test_expiry(make_server, on_expiry):
+def test_expiry(make_server, disk, on_expiry):
     """After sm.hibernate-time: messages settle by setting, requests fail, contacts are told."""
-    server = make_server("alice", "bob", settings={"sm.hibernate-time": "30s",
-                                                   "sm.on-expiry": on_expiry})
+    server = make_server("alice", "bob", disk=disk, settings={"sm.hibernate-time": "30s",
+                                                              "sm.on-expiry": on_expiry})
     server.befriend("alice", "bob")
     alice, bob = server.client("alice", "a"), server.client("bob", "b")
-    alice.timeout = 40
     alice.expect(f"<presence from='{bob}' type='-'/>")
     bob.enable_sm()
     bob.cut()
+    until("it hibernates", lambda: [row["state"] for row in server.rows(
+        "session", "list", "--jid", bob.bare)] == ["hibernating"])
     late = (f"<message to='{bob}' type='chat' id='m'><body>late</body>"
             "<origin-id xmlns='urn:xmpp:sid:0' id='m'/></message>")
     alice.send(late)
     alice.send(f"<iq type='get' to='{bob}' id='q'><query xmlns='urn:x'/></iq>")
+    alice.ping()
+    disk.turn(mono_us=30 * 10**6)
     alice.expect(f"<presence from='{bob}' type='unavailable'/>")
     alice.expect("<iq type='error' id='q'/>")
     if on_expiry == "bounce":
