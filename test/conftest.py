@@ -19,6 +19,7 @@ from harness.bounded import bounded  # noqa: E402
 from harness.client import TIMEOUT  # noqa: E402
 from harness.muc import Room  # noqa: E402
 from harness.server import MUSTERD, Server  # noqa: E402
+from harness.strays import Strays  # noqa: E402
 
 assert sys.version_info >= (3, 11) and sys.executable.startswith("/usr/bin/"), \
     "use Debian's Python: /usr/bin/python3 -m pytest test"
@@ -35,7 +36,10 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """With MUSTER_DATABASE=postgresql one PostgreSQL serves the whole run, all its processes."""
+    """A run that leaves files in the checkout fails. With MUSTER_DATABASE=postgresql one PostgreSQL
+    serves the whole run, all its processes."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Strays())
     if database.POSTGRESQL and not hasattr(config, "workerinput"):
         folder = tempfile.mkdtemp(prefix="muster-pg.")
         os.environ["MUSTER_POSTGRESQL"] = folder

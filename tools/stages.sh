@@ -139,7 +139,7 @@ WORKERS=6
 pytest_once() { # MODE ARGUMENT...
     local mode=$1 child log=$TMPDIR/pytest.$BASHPID code=0
     shift
-    MUSTER_TIMEOUT=${MUSTER_TIMEOUT:-60} MUSTERD=build/$mode/musterd MUSTERCTL=${MUSTERCTL:-build/$mode/musterctl} \
+    MUSTER_TIMEOUT=${MUSTER_TIMEOUT:-60} MUSTERD=$PWD/build/$mode/musterd MUSTERCTL=$PWD/build/${CTL_MODE:-$mode}/musterctl \
         PYTHONPYCACHEPREFIX=$PWD/build/pycache MUSTER_DURATIONS=$PWD/$LOGS/durations.tsv \
         /usr/bin/python3 -m pytest -q --tb=short -rfEs \
         -o addopts=--strict-markers -o cache_dir="$TMPDIR/cache" "$@" > "$log" 2>&1 &
@@ -315,7 +315,7 @@ stage_asan() {
     local which=(--half=2)
     [ "$TIER" = all ] || which=(--part=16)
     make_quiet -j2 MODE=checked all && make_quiet -j2 MODE=asan all || return
-    MUSTERCTL=build/checked/musterctl run_pytest asan -m "not slow and not release" "${which[@]}" \
+    CTL_MODE=checked run_pytest asan -m "not slow and not release" "${which[@]}" \
         --ignore-glob='*/test_ctl*' test || return
     [ "$TIER" = fast ] || run_pytest asan -m "not slow and not release" "${which[@]}" test/surface/test_ctl*.py
 }
