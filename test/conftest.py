@@ -310,14 +310,3 @@ def wicca(company):
 @pytest.fixture
 def hag(company):
     return company.client("hag")
-
-
-@pytest.fixture
-def hag_too(company, hag):
-    """Another client of the hag."""
-    return company.client("hag", "broom")
-
-
-@pytest.fixture
-def hecate(company):
-    return company.client("hecate")
