@@ -639,7 +639,8 @@ static void push_announce(struct account *a, struct registration *r, const struc
     account_pin(a);
     r->in_flight++;
     metric_add(&push_sent, 1);
-    trail_note(st, "pushed", "", r->service);
+    if (st != NULL)
+        trail_note(st, "pushed", "", r->service);
     if (ask_send(a->worker, &ask, push_answered, n) == NULL) {
         ensure(r->in_flight > 0);
         r->in_flight--;

@@ -363,6 +363,21 @@ def test_the_end_while_an_answer_is_awaited(host, push):
     host.stop()
 
 
+def test_more_messages_than_a_service_has_answered(host, push):
+    """16 announcements wait for their answers, then one more stands for all that came meanwhile."""
+    alice, bob = host.client("alice", "phone"), host.client("bob", "b")
+    enable(alice)
+    alice.close()
+    for n in range(20):
+        bob.send(f"<message to='{alice.bare}' type='chat' id='n{n}'><body>{n}</body></message>")
+    until("all messages", lambda: "waits" in {
+        row["event"] for row in host.rows("trace", "message", "n19")})
+    counts = [fields(announcement(push))["message-count"] for _ in range(17)]
+    assert counts == [str(n) for n in (*range(1, 17), 20)]
+    push.expect_nothing("<iq type='set'/>")
+    assert len(host.client("alice", "phone").drain()) >= 20
+
+
 def test_a_service_that_wants_no_more(host, push):
     alice = host.client("alice", "phone")
     enable(alice)
