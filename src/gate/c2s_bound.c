@@ -136,16 +136,18 @@ static void to_session(struct stream *s, const struct up *up)
         link_send_up(s->x.worker, s->x.id, s->session_id, up);
 }
 
-/* RFC 6120 §8.1.2.1: a `from` must be the client's own. */
-static bool from_is_own(const struct stream *s, slice unit)
+/* RFC 6120 §8.1.2.1: a `from` must be the client's own. One that is no address is nobody else's,
+ * and costs its stanza alone. */
+static bool from_is_anothers(const struct stream *s, slice unit, bool *malformed)
 {
     slice raw = xstream_attr(&s->x, unit, SLICE("from"));
     struct jid jid;
+    *malformed = false;
     if (raw.ptr == NULL)
-        return true;
+        return false;
     struct jid own = jid_split(s->jid);
-    return jid_parse(&jid, raw, loop_scratch(worker_loop(s->x.worker))) == OK &&
-           (slice_eq(jid.full, own.full) || slice_eq(jid.full, jid_bare(&own)));
+    *malformed = jid_parse(&jid, raw, loop_scratch(worker_loop(s->x.worker))) != OK;
+    return !*malformed && !slice_eq(jid.full, own.full) && !slice_eq(jid.full, jid_bare(&own));
 }
 
 /* The session ends, as if closed: it cannot be resumed. The log still names its address. */
@@ -172,8 +174,9 @@ static void stanza_unit(struct stream *s, slice unit)
                                  .lang = slice_of(s->lang),
                                  .reader = &s->x.reader };
     struct stanza *st;
+    bool malformed;
     ensure(s->jid.len > 0);
-    if (!from_is_own(s, unit)) {
+    if (from_is_anothers(s, unit, &malformed)) {
         c2s_bound_fail(s, XE_INVALID_FROM, SLICE("from is not the address of this session"));
         return;
     }
@@ -187,6 +190,7 @@ static void stanza_unit(struct stream *s, slice unit)
         c2s_bound_fail(s, XE_UNSUPPORTED_STANZA_TYPE, (slice){ 0 });
         return;
     }
+    st->bad_from = malformed;
     metric_add(&c2s_stanzas_in, 1);
     trace_stanza("stanza.in", s, st);
     follow(s->jid, "trace.in", st, loop_wall_us(worker_loop(w)));

@@ -158,6 +158,7 @@ bool stream_iq(struct stream *s, slice unit, struct stanza **out)
 {
     struct stanza_source src = { .unit = unit,
                                  .work = worker_xml(s->x.worker),
+                                 .from = { "", 0 }, /* it has no address yet */
                                  .reader = &s->x.reader };
     struct stanza *st;
     if (stanza_read(&st, &src, loop_scratch(worker_loop(s->x.worker))) != OK)

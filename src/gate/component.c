@@ -126,16 +126,19 @@ static void component_failed(struct xstream *x, enum stream_error e, slice text)
              LOG_C("peer", conn_info_text(conn_info(x->conn)).text));
 }
 
+static void component_put(struct component *c, const struct stanza *st)
+{
+    xstream_tcp.stanza(&c->x, st, NULL);
+    metric_add_to(&component_stanzas, COMPONENT_SENT, 1);
+}
+
 /* Joining. */
 
 static void component_tell(struct worker *w, struct stanza *st, void *arg)
 {
-    struct component *c = arg;
     (void)w;
-    if (st == NULL)
-        return;
-    xstream_tcp.stanza(&c->x, st, NULL);
-    metric_add_to(&component_stanzas, COMPONENT_SENT, 1);
+    if (st != NULL)
+        component_put(arg, st);
     stanza_unref(&st);
 }
 
@@ -298,7 +301,34 @@ static void component_header(struct xstream *x, slice unit)
     }
 }
 
-static slice domain_of_jid(slice full) { return jid_split(full).domain; }
+/* Whether `from` is of its domain. One without a domain that can be read is of no other. */
+static bool component_may_say(const struct component *c, slice unit, const struct stanza *st)
+{
+    slice domain = st->bad_from ? xstream_attr_domain(&c->x, unit, SLICE("from"))
+                                : jid_split(stanza_from(st)).domain;
+    return slice_eq(domain, component_domain(c)) || (st->bad_from && domain.len == 0);
+}
+
+/* Names of users elsewhere have characters that no resource has (RFC 7622 §3.4), as many emoji have
+ * U+FE0F: that costs the stanza alone, not the stream of all. The answer is for the domain, on the
+ * same stream: what is before the resource may be a room, which would take an error from its
+ * occupant for the end of it (XEP-0045 §18.1). */
+static void component_misaddressed(struct component *c, slice unit, const struct stanza *st)
+{
+    slice from = st->bad_from ? component_domain(c) : stanza_from(st);
+    struct stanza *whole = stanza_readdress(st, from, (slice){ 0 }),
+                  *error = stanza_make_error(whole, SE_JID_MALFORMED, stanza_bad_address(st));
+    metric_add(&component_misaddressed_stanzas, 1);
+    log_info(&log_component, LOG_EV("component.misaddressed"), LOG_S("domain", component_domain(c)),
+             LOG_S("from", xstream_attr(&c->x, unit, SLICE("from"))),
+             LOG_S("to", xstream_attr(&c->x, unit, SLICE("to"))),
+             LOG_C("hint", "one of these is no address (RFC 7622); this stanza was refused"));
+    trail_note(whole, "refused", stanza_error_name(SE_JID_MALFORMED), (slice){ 0 });
+    if (error != NULL)
+        component_put(c, error);
+    stanza_unref(&error);
+    stanza_unref(&whole);
+}
 
 static void component_stanza(struct xstream *x, slice unit)
 {
@@ -306,16 +336,14 @@ static void component_stanza(struct xstream *x, slice unit)
     struct worker *w = x->worker;
     struct stanza_source src = { .unit = unit, .work = worker_xml(w), .reader = &x->reader };
     struct stanza *st;
-    enum err e = stanza_read(&st, &src, loop_scratch(worker_loop(w)));
-    if (e != OK) {
-        xstream_fail(&c->x, e == E_SYNTAX ? XE_INVALID_FROM : XE_UNSUPPORTED_STANZA_TYPE,
-                     (slice){ 0 });
+    if (stanza_read(&st, &src, loop_scratch(worker_loop(w))) != OK) {
+        xstream_fail(&c->x, XE_UNSUPPORTED_STANZA_TYPE, (slice){ 0 });
         return;
     }
-    if (st->from_len == 0 || !slice_eq(domain_of_jid(stanza_from(st)), component_domain(c))) {
+    if (!component_may_say(c, unit, st)) {
         xstream_fail(&c->x, XE_INVALID_FROM, SLICE("a component speaks for its own domain"));
-    } else if (st->bad_to) {
-        route_error(w, st, SE_JID_MALFORMED, (slice){ 0 });
+    } else if (st->bad_from || st->bad_to) {
+        component_misaddressed(c, unit, st);
     } else if (st->to_len == 0) {
         xstream_fail(&c->x, XE_IMPROPER_ADDRESSING, SLICE("a stanza of a component needs `to`"));
     } else {
@@ -405,8 +433,7 @@ static void component_send(void *own, struct worker *w, uint64_t link, struct st
         stanza_unref(&st);
         return;
     }
-    xstream_tcp.stanza(&c->x, st, NULL);
-    metric_add_to(&component_stanzas, COMPONENT_SENT, 1);
+    component_put(c, st);
     stanza_unref(&st);
 }
 

@@ -17,6 +17,12 @@ static void privilege_refuse(struct worker *w, struct stanza *st, slice text)
     stanza_unref(&st);
 }
 
+static void privilege_malformed(struct worker *w, struct stanza *st, const struct stanza *inner)
+{
+    route_error(w, st, SE_JID_MALFORMED, stanza_bad_address(inner));
+    stanza_unref(&st);
+}
+
 /* Not somebody behind it. */
 static bool is_component_itself(const struct stanza *st)
 {
@@ -38,9 +44,11 @@ static void privileged_message_in(struct worker *w, const struct component_right
     struct stanza *inner = r->message ? forwarded_stanza(w, privilege) : NULL;
     if (!r->message)
         privilege_refuse(w, st, SLICE("the component may not send messages for this domain"));
+    else if (inner != NULL && (inner->bad_from || inner->bad_to))
+        privilege_malformed(w, st, inner);
     else if (inner == NULL || inner->kind != STANZA_MESSAGE || !speaks_for(inner, host))
         privilege_refuse(w, st, SLICE("not a message from a user of this domain"));
-    else if (inner->bad_to || inner->to_len == 0)
+    else if (inner->to_len == 0)
         privilege_refuse(w, st, SLICE("the message has no valid addressee"));
     else if (node_serves(worker_node(w), jid_split(stanza_to(inner)).domain) &&
              memchr(stanza_to_bare(inner).ptr, '@', stanza_to_bare(inner).len) == NULL) {
@@ -72,8 +80,10 @@ static void privileged_iq_in(struct worker *w, const struct component_rights *r,
     struct stanza *inner = elem_first(wrapper, &e) ? forwarded_as_stanza(w, &e) : NULL;
     if (!is_component_itself(st))
         privilege_refuse(w, st, SLICE("only the domain of the component has this right"));
+    else if (inner != NULL && (inner->bad_from || inner->bad_to))
+        privilege_malformed(w, st, inner);
     else if (inner == NULL || inner->kind != STANZA_IQ || inner->type != st->type ||
-             inner->bad_to || inner->id_len == 0 || !slice_eq(stanza_from(inner), stanza_to(st)) ||
+             inner->id_len == 0 || !slice_eq(stanza_from(inner), stanza_to(st)) ||
              inner->child_count != 1 || !stanza_payload(inner, &payload))
         privilege_refuse(w, st, SLICE("not a request from this user"));
     else if (!component_may_ask(r, payload.ns_uri, (enum stanza_type)st->type))

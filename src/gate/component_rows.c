@@ -27,6 +27,11 @@ struct metric component_stanzas = { .name = "muster_component_stanzas",
                                     .label = "direction",
                                     .values = (const char *const[]){ "received", "sent", NULL },
                                     .help = "Stanzas read from components, or written to them." };
+struct metric component_misaddressed_stanzas = {
+    .name = "muster_component_misaddressed",
+    .kind = METRIC_COUNTER,
+    .help = "Stanzas of components that were refused because `from` or `to` is no address.",
+};
 struct metric component_refused = { .name = "muster_component_refused",
                                     .kind = METRIC_COUNTER,
                                     .help =
@@ -505,8 +510,9 @@ const struct feature component_feature = {
     .worker.start = components_learn,
     .commands = (struct command *const[]){ &command_add, &command_secret, &command_del,
                                            &command_show, NULL },
-    .metrics = (struct metric *const[]){ &component_streams, &component_stanzas, &component_refused,
-                                         NULL },
+    .metrics =
+        (struct metric *const[]){ &component_streams, &component_stanzas,
+                                  &component_misaddressed_stanzas, &component_refused, NULL },
     .logs = (struct log_area *const[]){ &log_component, NULL },
     .messages = (const struct message_row *const[]){ &component_gone_message,
                                                      &component_there_message, NULL },

@@ -59,6 +59,16 @@ slice xstream_attr(const struct xstream *x, slice unit, slice name)
     return (slice){ 0 };
 }
 
+slice xstream_attr_domain(const struct xstream *x, slice unit, slice name)
+{
+    slice address = xstream_attr(x, unit, name), domain;
+    if (address.ptr == NULL)
+        return address;
+    enum err e =
+        jid_prep_domain(jid_split(address).domain, loop_scratch(worker_loop(x->worker)), &domain);
+    return e == OK ? domain : (slice){ "", 0 };
+}
+
 slice xstream_ns(const struct xstream *x, slice unit)
 {
     const struct xml_root *root = &worker_xml(x->worker)->root;

@@ -162,6 +162,9 @@ void xstream_restart(struct xstream *x);
 
 /* An attribute of the unit's root, unescaped, in the scratch of the loop; ptr NULL: absent. */
 slice xstream_attr(const struct xstream *x, slice unit, slice name);
+/* The domain of an address in such an attribute, prepared, whatever the rest of the address is;
+ * empty: it is no domain; ptr NULL: the attribute is absent. */
+slice xstream_attr_domain(const struct xstream *x, slice unit, slice name);
 slice xstream_ns(const struct xstream *x, slice unit); /* of the unit's root */
 /* The unit as an element; false: it cannot be read. */
 bool xstream_elem(const struct xstream *x, slice unit, struct elem *out);

@@ -18,7 +18,9 @@ enum {
     ODD_ARRIVED = 16,
     ODD_REFUSED_AT = 5, /* enum stanza_refused */
     ODD_REFUSED = 7 << ODD_REFUSED_AT,
-    ODD_MAX = 255
+    ODD_FROM = 256,
+    ODD_MAX = 511,
+    ODD_BYTES = 2
 };
 
 /* Packing. */
@@ -40,16 +42,16 @@ static void pack_stanza(struct buf *out, const struct stanza *st)
     size_t head = out->len, odd = 0;
     if (st != NULL)
         odd = (st->type == TYPE_INVALID ? ODD_TYPE : 0) | (st->bad_to ? ODD_TO : 0) |
-              (st->arrived ? ODD_ARRIVED : 0) | (size_t)st->named << ODD_NAMED_AT |
-              (size_t)st->refused_kind << ODD_REFUSED_AT;
-    message_number_pack(out, odd, 1);
+              (st->bad_from ? ODD_FROM : 0) | (st->arrived ? ODD_ARRIVED : 0) |
+              (size_t)st->named << ODD_NAMED_AT | (size_t)st->refused_kind << ODD_REFUSED_AT;
+    message_number_pack(out, odd, ODD_BYTES);
     message_number_pack(out, 0, sizeof(uint32_t));
     if (st != NULL)
         stanza_store(out, st);
     if (out->overflow)
         return;
-    uint32_t len = htole32((uint32_t)(out->len - head - 1 - sizeof len));
-    memcpy(out->ptr + head + 1, &len, sizeof len);
+    uint32_t len = htole32((uint32_t)(out->len - head - ODD_BYTES - sizeof len));
+    memcpy(out->ptr + head + ODD_BYTES, &len, sizeof len);
 }
 
 static void pack_field(struct buf *out, const struct message_field *f, const void *member)
@@ -114,7 +116,7 @@ static bool read_stanza(struct message_reading *r, struct stanza **out)
 {
     uint64_t odd;
     slice text;
-    if (!message_number_read(r, &odd, 1) || odd > ODD_MAX ||
+    if (!message_number_read(r, &odd, ODD_BYTES) || odd > ODD_MAX ||
         (odd & ODD_NAMED) > NAMED_MAIL << ODD_NAMED_AT || !read_slice(r, &text))
         return false;
     if (text.len == 0)
@@ -124,6 +126,7 @@ static bool read_stanza(struct message_reading *r, struct stanza **out)
     if ((odd & ODD_TYPE) != 0)
         (*out)->type = TYPE_INVALID;
     (*out)->bad_to = (odd & ODD_TO) != 0;
+    (*out)->bad_from = (odd & ODD_FROM) != 0;
     (*out)->arrived = (odd & ODD_ARRIVED) != 0;
     (*out)->named = (uint8_t)((odd & ODD_NAMED) >> ODD_NAMED_AT);
     (*out)->refused_kind = (uint8_t)((odd & ODD_REFUSED) >> ODD_REFUSED_AT);

@@ -64,7 +64,7 @@ static inline struct stanza *test_stanza_sample(const struct test_room *room,
                            sample == SAMPLE_TYPICAL ? "text" : test_text(room, 65536).ptr));
     if (sample == SAMPLE_LARGEST) {
         st->type = TYPE_INVALID;
-        st->bad_to = true;
+        st->bad_to = st->bad_from = true;
     }
     return st;
 }

@@ -76,7 +76,8 @@ static bool tells_of_account(const struct iq *iq, const struct stanza *answer)
 /* Whether the stanza in the answer is one to this request (XEP-0355 §4.3). */
 static bool answers(const struct stanza *inner, const struct stanza *st)
 {
-    return inner->kind == STANZA_IQ && (inner->type == TYPE_RESULT || inner->type == TYPE_ERROR) &&
+    return !inner->bad_from && inner->kind == STANZA_IQ &&
+           (inner->type == TYPE_RESULT || inner->type == TYPE_ERROR) &&
            slice_eq(stanza_id(inner), stanza_id(st)) &&
            slice_eq(stanza_to(inner), stanza_from(st)) &&
            (inner->from_len == 0 || slice_eq(stanza_from(inner), stanza_to(st)));

@@ -312,8 +312,9 @@ static unsigned input_check(struct session *s, struct stanza *st, struct origin 
 
 unsigned session_said(struct session *s, struct stanza *st, struct origin o)
 {
-    if (st->bad_to) { /* RFC 6120 §8.3.3.8 */
-        session_input_refuse(s, st, &(struct refusal){ .error = SE_JID_MALFORMED });
+    if (st->bad_to || st->bad_from) { /* RFC 6120 §8.3.3.8 */
+        session_input_refuse(
+            s, st, &(struct refusal){ .error = SE_JID_MALFORMED, .text = stanza_bad_address(st) });
         return ROUTED;
     }
     if (core_of(s->account->worker)->over_budget) {

@@ -83,7 +83,7 @@ struct parts {
     slice to, from, id, lang;
     enum stanza_named named;
     uint32_t other_len, content_len, children;
-    bool bad_to, arrived;
+    bool bad_to, bad_from, arrived;
     enum stanza_refused refused_kind;
 };
 
@@ -120,6 +120,7 @@ static struct stanza *lay_out(const struct parts *p, char **other, char **conten
                           (xml_needs_escape(p->from) ? ESCAPE_FROM : 0) |
                           (id_needs_escape(p->id) ? ESCAPE_ID : 0));
     s->bad_to = p->bad_to;
+    s->bad_from = p->bad_from;
     s->named = (uint8_t)p->named;
     s->arrived = p->arrived;
     s->refused_kind = (uint8_t)p->refused_kind;
@@ -237,7 +238,9 @@ static enum err read_attrs(struct parts *p, const struct stanza_source *src, str
             break;
         case ATTR_FROM:
             if (src->from.ptr == NULL)
-                e = stanza_read_address(value, tmp, &p->from);
+                p->bad_from = stanza_read_address(value, tmp, &p->from) != OK;
+            if (p->bad_from)
+                p->from = (slice){ 0 };
             break;
         case ATTR_ID:
             p->id = xml_unescape_attr(value, tmp);
@@ -364,7 +367,7 @@ enum err stanza_read(struct stanza **out, const struct stanza_source *src, struc
         return E_UNSUPPORTED;
     enum err e = read_attrs(&p, src, tmp);
     if (e != OK)
-        return e == E_UNSUPPORTED ? e : E_SYNTAX;
+        return e;
     p.children = root->child_count;
     p.content_len = root->content.len;
     for (unsigned i = 0; i < root->child_count; i++) {
@@ -390,7 +393,12 @@ enum err stanza_load(struct stanza **out, slice text, struct xml_work *work, str
     struct stanza_source src = { .unit = text, .work = work };
     if (xml_read_element(work, text, SLICE(NS_CLIENT), &limits) != OK)
         return E_CORRUPT;
-    return stanza_read(out, &src, tmp) == OK ? OK : E_CORRUPT;
+    if (stanza_read(out, &src, tmp) != OK)
+        return E_CORRUPT;
+    if (!(*out)->bad_from)
+        return OK;
+    stanza_unref(out);
+    return E_CORRUPT;
 }
 
 /* The children of text of ours, so that rules see them; a stanza of ours has few. */
@@ -477,7 +485,8 @@ static struct stanza *copy_with(const struct stanza *s, const struct edit *edit)
                        .other_len = s->other_len,
                        .content_len = s->content_len + (uint32_t)edit->more.len,
                        .children = index_children(NULL, NULL, edit->more),
-                       .bad_to = s->bad_to && edit->to.ptr == NULL };
+                       .bad_to = s->bad_to && edit->to.ptr == NULL,
+                       .bad_from = s->bad_from && edit->from.ptr == NULL };
     for (unsigned i = 0; i < s->child_count; i++) {
         bool keep = (drop >> i & 1) == 0;
         p.children += keep;

@@ -87,6 +87,7 @@ struct stanza {
     uint8_t child_count; /* at most XML_CHILDREN_MAX */
     bool bad_to;   /* `to` was not a JID, and is what was before its resource, or left out: to be
                     * answered with jid-malformed */
+    bool bad_from; /* `from` was not a JID and is left out, or replaced: the same */
     uint8_t named; /* enum stanza_named: of one that another server sends, what `to` was there, and
                     * of one for it, what `from` will be; copies and errors have the same. The
                     * database does not keep it */
@@ -129,6 +130,13 @@ static inline bool stanza_is_request(const struct stanza *s)
     return s->kind == STANZA_IQ && (s->type == TYPE_GET || s->type == TYPE_SET);
 }
 
+/* The text of the error for one with bad_to or bad_from. */
+static inline slice stanza_bad_address(const struct stanza *s)
+{
+    return s->bad_from ? SLICE("the address of the sender is malformed")
+                       : SLICE("the address of the recipient is malformed");
+}
+
 static inline bool stanza_to_is_bare(const struct stanza *s) { return s->to_len == s->to_bare_len; }
 
 static inline struct stanza *stanza_ref(struct stanza *s)
@@ -158,9 +166,9 @@ struct stanza_source {
     slice lang;       /* of the stream, stamped where xml:lang is absent (RFC 6120 §8.1.5) */
     const struct xml_reader *reader; /* of the stream, for its prefixes; NULL: none */
 };
-/* A `to` that is not a JID sets bad_to (see there). E_SYNTAX: `from` is not a JID. E_UNSUPPORTED:
- * the root is not message, presence or iq of the content namespace, or makes another one the
- * default. */
+/* A `to` or `from` that is not a JID sets bad_to or bad_from (see there), but a `from` that is
+ * replaced is not looked at. E_UNSUPPORTED: the root is not message, presence or iq of the content
+ * namespace, or makes another one the default. */
 NODISCARD enum err stanza_read(struct stanza **out, const struct stanza_source *src,
                                struct arena *tmp);
 /* From text as written by stanza_store(). E_CORRUPT: damaged. */

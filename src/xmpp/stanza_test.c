@@ -562,9 +562,19 @@ static void test_bad_addresses(void **state)
     assert_true(s->bad_to);
     assert_true(slice_is(stanza_to(s), "a@b"));
     stanza_unref(&s);
-    assert_int_equal(
-        read_in(&s, HEADER ">", "<message from='@' to='a@b'/>", (struct stanza_source){ 0 }),
-        E_SYNTAX);
+    s = read_one("<message from='@' to='a@b'/>");
+    assert_true(s->bad_from);
+    assert_false(s->bad_to);
+    assert_int_equal(s->from_len, 0);
+    stanza_unref(&s);
+    s = read_one("<message from='a@b/\u2764\ufe0f' to='a@b'/>");
+    assert_true(s->bad_from);
+    assert_int_equal(s->from_len, 0);
+    struct stanza *named = stanza_readdress(s, SLICE("b"), NO_SLICE);
+    assert_false(named->bad_from);
+    stanza_unref(&named);
+    stanza_unref(&s);
+    assert_int_equal(stanza_load(&s, SLICE("<message from='@' to='a@b'/>"), work, tmp), E_CORRUPT);
 }
 
 static void test_roots_that_are_no_stanzas(void **state)

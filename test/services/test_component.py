@@ -158,7 +158,7 @@ def test_the_namespace_of_clients(host):
     push.expect_stream_error("invalid-namespace")
 
 
-@pytest.mark.parametrize("sender", [f"bot@other.{DOMAIN}", "alice@localhost", "@", ""])
+@pytest.mark.parametrize("sender", [f"bot@other.{DOMAIN}", "alice@localhost"])
 def test_it_speaks_for_its_own_domain_only(host, sender):
     push = Component(host, DOMAIN, SECRET)
     push.send(f"<message from='{sender}' to='alice@localhost'><body>no</body></message>")

@@ -202,8 +202,8 @@ def test_an_error_goes_to_the_user(host):
 @pytest.mark.parametrize("message", [
     inner("alice@localhost/a", str("bob@localhost")), inner("eve@second.test", "bob@localhost"),
     inner("second.test", "bob@localhost"), inner(f"x@{OTHER}", "bob@localhost"),
-    inner("nobody@localhost", "bob@localhost"), "", inner("alice@localhost", ""),
-    inner("alice@localhost", "@"), inner("alice@localhost", "bob@localhost") * 2,
+    inner("nobody@localhost", "bob@localhost"), "", inner("alice@localhost", "bob@localhost") * 2,
+    inner("alice@localhost", "").replace(" to=''", ""),
     "<message xmlns='jabber:client' to='bob@localhost'><body>hi</body></message>",
     "<message xmlns='urn:x' from='alice@localhost' to='bob@localhost'/>",
     "<presence xmlns='jabber:client' from='alice@localhost' to='bob@localhost'/>"])
@@ -383,7 +383,6 @@ def test_requests_without_the_right(host, rights):
     "<iq xmlns='jabber:client' type='get' from='{}'><pubsub xmlns='{}'/></iq>",
     "<iq xmlns='jabber:client' type='get' id='in' from='{}/a'><pubsub xmlns='{}'/></iq>",
     "<iq xmlns='jabber:client' type='get' id='in' from='bob@localhost'><pubsub xmlns='{1}'/></iq>",
-    "<iq xmlns='jabber:client' type='get' id='in' from='{}' to='@'><pubsub xmlns='{}'/></iq>",
     "<iq xmlns='jabber:client' type='get' id='in' from='{0}'><pubsub xmlns='{1}'/><pubsub "
     "xmlns='{1}'/></iq>",
     "<message xmlns='jabber:client' from='{}' to='bob@localhost'><pubsub xmlns='{}'/></message>"])

@@ -47,41 +47,32 @@ slice s2s_attr_domain(const struct xstream *x, slice attr)
     return domain.len <= JID_PART_MAX ? domain : (slice){ "", 0 };
 }
 
-/* The domain of an address that may be no JID: the rest of it is not looked at. ptr NULL: there is
- * no such attribute; empty: that is no domain. */
-static slice take_domain_of(const struct xstream *x, slice unit, slice name)
+/* To its sender. Where that is none, to its domain: what is before the resource may be a room,
+ * which would take an error from its occupant for the end of it (XEP-0045 §18.1). */
+static void take_answer_malformed(struct xstream *x, const struct stanza *st, slice remote,
+                                  slice local)
 {
-    slice address = xstream_attr(x, unit, name);
-    if (address.len == 0)
-        return address;
-    slice bare = jid_bare_of(address);
-    const char *at = bare.len > 0 ? memchr(bare.ptr, '@', bare.len) : NULL;
-    return s2s_attr_domain(x, at == NULL ? bare : slice_from(bare, (size_t)(at + 1 - bare.ptr)));
-}
-
-static void take_answer_malformed(struct xstream *x, const struct stanza *st, slice local)
-{
+    slice from = st->from_len > 0 ? stanza_from(st) : remote;
     slice to = st->to_len > 0 ? stanza_to(st) : local;
-    struct stanza *whole = foreign_inward(x->worker, stanza_readdress(st, (slice){ 0 }, to));
-    route_error(x->worker, whole, SE_JID_MALFORMED, (slice){ 0 });
+    struct stanza *whole = foreign_inward(x->worker, stanza_readdress(st, from, to));
+    route_error(x->worker, whole, SE_JID_MALFORMED, stanza_bad_address(st));
     stanza_unref(&whole);
 }
 
 /* A stanza with `from` or `to` that is no JID, or has none. It is of one user, and the stream of
- * all: if its domains may speak, it alone is lost. st: NULL if `from` is no JID. */
+ * all: if none of its domains is one that may not speak here, it alone is lost. */
 static void take_misaddressed(struct xstream *x, slice unit, const struct stanza *st,
                               const struct s2s_taker *taker)
 {
-    slice remote = take_domain_of(x, unit, SLICE("from")),
-          local = take_domain_of(x, unit, SLICE("to"));
+    slice remote = xstream_attr_domain(x, unit, SLICE("from")),
+          local = xstream_attr_domain(x, unit, SLICE("to"));
+    bool known = remote.len > 0 && local.len > 0;
     if (remote.ptr == NULL || local.ptr == NULL) {
         xstream_fail(x, XE_IMPROPER_ADDRESSING, SLICE("a stanza needs from and to"));
-    } else if (remote.len == 0) {
-        xstream_fail(x, XE_INVALID_FROM, (slice){ 0 });
-    } else if (local.len == 0 || taker->may(x, remote, local)) {
+    } else if (!known || taker->may(x, remote, local)) {
         metric_add(&s2s_refused, 1);
-        if (st != NULL && local.len > 0)
-            take_answer_malformed(x, st, local);
+        if (known)
+            take_answer_malformed(x, st, remote, local);
     }
 }
 
@@ -197,14 +188,11 @@ void s2s_take(struct xstream *x, slice unit, slice lang, const struct s2s_taker 
         .unit = unit, .work = worker_xml(x->worker), .lang = lang, .reader = &x->reader
     };
     struct stanza *st;
-    enum err e = stanza_read(&st, &src, loop_scratch(worker_loop(x->worker)));
-    if (e == E_UNSUPPORTED) {
+    if (stanza_read(&st, &src, loop_scratch(worker_loop(x->worker))) != OK) {
         taker->other(x, unit);
         return;
     }
-    if (e != OK)
-        st = NULL;
-    if (st == NULL || st->bad_to || st->from_len == 0 || st->to_len == 0) {
+    if (st->bad_to || st->bad_from || st->from_len == 0 || st->to_len == 0) {
         take_misaddressed(x, unit, st, taker);
     } else if (taker->may(x, jid_split(stanza_from(st)).domain, jid_split(stanza_to(st)).domain)) {
         if (s2s_is_ours(x->worker, jid_split(stanza_to(st)).domain))
