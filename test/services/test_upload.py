@@ -164,6 +164,52 @@ def test_the_type_must_be_that_of_the_slot(server, alice):
                    Content_Type="text/plain; charset=utf-8").status == 201
 
 
+OCTETS = "application/octet-stream"
+
+
+@pytest.mark.parametrize("asked, put, got", [
+    ("text/plain; charset=utf-8", "text/plain; charset=utf-8", "text/plain; charset=utf-8"),
+    ("text/plain;charset=UTF-8", "text/plain", "text/plain; charset=UTF-8"),
+    ("Text/Plain ; Charset=utf-8 ;", "TEXT/plain", "text/plain; charset=utf-8"),
+    ("text/plain", "text/plain;charset=UTF-8", "text/plain"),
+    (None, "text/plain; charset=utf-8", "text/plain; charset=utf-8"),
+    ("audio/ogg; codecs=opus", None, "audio/ogg; codecs=opus"),
+    ('video/mp4; codecs="avc1.42E01E, mp4a.40.2; \\"x\\""', "video/mp4",
+     'video/mp4; codecs="avc1.42E01E, mp4a.40.2; \\"x\\""'),
+    ("application/x-a+b; a=1; b=2", "application/x-a+b; b=3", "application/x-a+b; a=1; b=2"),
+    ("image/png; " + "p" * 200 + "=1", "image/png", "image/png; " + "p" * 200 + "=1"),
+    (None, "nothing", OCTETS), (None, None, OCTETS)])
+def test_a_type_may_have_parameters(make_server, asked, put, got):
+    """RFC 9110 §8.3.1. They do not count when types are compared, and come back with the file."""
+    host = make_server("alice", settings={
+        "upload.types": "text/* AUDIO/* video/mp4 image/png application/x-a+b " + OCTETS})
+    url, get = slot(host.client("alice", "a"), "a", 5, asked)
+    headers = {"Content_Type": put} if put else {}
+    assert http_do(host, "PUT", url, b"hello", **headers).status == 201
+    answer = http_do(host, "GET", get)
+    assert (answer.status, answer.getheader("Content-Type")) == (200, got)
+    shown = "attachment" if got.startswith("application/") else "inline"
+    assert answer.getheader("Content-Disposition").startswith(shown)
+
+
+@pytest.mark.parametrize("condition, kinds", [
+    ("bad-request", [
+        "text", "text/", "/plain", "text/plain/x", "text /plain", "; charset=utf-8",
+        "text/plain; charset", "text/plain; charset=", "text/plain; =utf-8",
+        "text/plain; charset = utf-8", "text/plain charset=utf-8", "text/plain; charset=utf-8 x=1",
+        "text/plain; a=b,c=d", "text/plain; a=text/plain", "text/plain; a=\u00e4",
+        'text/plain; a="b', 'text/plain; a="b"c', 'text/plain; a="b\\', 'text/plain; a="\u00e4"',
+        'text/plain; a="b&#10;c: d"', "image/png; " + "p" * 300 + "=1"]),
+    ("not-acceptable", ["text/html; charset=utf-8", "texts/plain; a=1", "text/plain2",
+                        "imag/png"])])
+def test_types_that_are_none_or_not_stored(make_server, condition, kinds):
+    host = make_server("alice", settings={"upload.types": "text/plain image/*"})
+    alice = host.client("alice", "a")
+    for kind in kinds:
+        assert xml.condition(slot_iq(alice, "a", 5, kind)) == condition, kind
+    slot(alice, "a", 5, "text/plain")
+
+
 def test_a_slot_lasts_for_its_time_and_a_restart(make_server):
     host = make_server("alice", settings={"upload.slot-time": "10s"})
     alice = host.client("alice", "a")

@@ -12,6 +12,7 @@
 #include "ext/upload/upload_private.h"
 #include "ext/upload/upload_rows.h"
 #include "ext/upload/upload_sweep.h"
+#include "ext/upload/upload_type.h"
 #include "home/here.h"
 #include "home/host.h"
 #include "home/node.h"
@@ -110,7 +111,7 @@ struct setting upload_types = {
     .check = upload_types_ok,
     .form = "types as image/png, families as image/*, or */*, separated by spaces",
     .doc = "Content types that may be stored, separated by spaces: \"image/* video/* "
-           "application/pdf\".",
+           "application/pdf\". Parameters of a type, as charset, do not count.",
 };
 static struct setting upload_base = {
     .name = "upload.base-url",
@@ -244,13 +245,16 @@ static void answer_slot(struct iq *iq, struct upload_slot *slot)
     iq_result_buf(iq, &out);
 }
 
-/* The request as it was checked; read again, since a held IQ keeps no more. */
-static void slot_of(const struct iq *iq, struct upload_slot *slot)
+/* The request as it was checked; read again, since a held IQ keeps no more. false: the type is
+ * none.
+ */
+static bool slot_of(const struct iq *iq, struct upload_slot *slot)
 {
-    *slot = (struct upload_slot){ .name = elem_attr(&iq->payload, "filename", iq->tmp),
-                                  .type = elem_attr(&iq->payload, "content-type", iq->tmp) };
+    slice type = elem_attr(&iq->payload, "content-type", iq->tmp);
+    *slot = (struct upload_slot){ .name = elem_attr(&iq->payload, "filename", iq->tmp) };
     if (!slice_int(elem_attr(&iq->payload, "size", iq->tmp), &slot->size))
         slot->size = 0;
+    return type.len == 0 || upload_type_read(type, iq->tmp, &slot->type) == OK;
 }
 
 static void usage_read(void *arg, enum store_result result, const struct store_batch *b)
@@ -266,7 +270,8 @@ static void usage_read(void *arg, enum store_result result, const struct store_b
         iq_error(iq, SE_FORBIDDEN, SLICE("files are for users of this server"));
         return;
     }
-    slot_of(iq, &slot);
+    bool typed = slot_of(iq, &slot);
+    ensure(typed);
     slot.owner = store_int(b, 0, 0, 0);
     int64_t all = store_int(b, 0, 0, 1), today = store_int(b, 0, 0, 2);
     uint64_t oldest = (uint64_t)store_int(b, 0, 0, 3);
@@ -288,7 +293,7 @@ static bool upload_is_ours(const struct iq *iq)
 static void slot_request(struct iq *iq)
 {
     struct upload_slot slot;
-    slot_of(iq, &slot);
+    bool typed = slot_of(iq, &slot);
     if (!upload_is_ours(iq)) {
         iq_error(iq, SE_FORBIDDEN, SLICE("files are for users of this server"));
     } else if (!upload_has_key()) {
@@ -297,8 +302,10 @@ static void slot_request(struct iq *iq)
         iq_error(iq, SE_BAD_REQUEST, SLICE("`filename` is the name of a file, without a path"));
     } else if (slot.size <= 0) {
         iq_error(iq, SE_BAD_REQUEST, SLICE("`size` is a number of bytes, at least 1"));
-    } else if (slot.type.len > 0 && !upload_type_ok(slot.type)) {
-        iq_error(iq, SE_BAD_REQUEST, SLICE("`content-type` is type/subtype"));
+    } else if (!typed) {
+        iq_error(iq, SE_BAD_REQUEST,
+                 SLICE("`content-type` is a media type, as text/plain or text/plain; "
+                       "charset=utf-8"));
     } else if (slot.size > setting_int(&upload_bytes_max)) {
         upload_too_large(iq);
     } else if (!upload_type_allowed(slot.type)) {

@@ -15,6 +15,7 @@
 #include "ext/upload/upload_files.h"
 #include "ext/upload/upload_private.h"
 #include "ext/upload/upload_rows.h"
+#include "ext/upload/upload_type.h"
 #include "home/here.h"
 #include "http/parse.h"
 #include "im/account.h"
@@ -441,18 +442,23 @@ static bool path_split(slice path, struct upload_slot *slot)
     return true;
 }
 
-/* The type without its parameters. */
-static slice plain_type(slice header)
+/* Whether a PUT with this header suits a slot, which takes its type if it has none. Parameters are
+ * not compared: browsers add a charset. */
+static bool put_type(slice header, struct upload_slot *slot, struct arena *tmp)
 {
-    slice type, rest;
-    slice_cut(header, ';', &type, &rest);
-    return http_trim(type);
+    slice type = { 0 };
+    bool typed = header.len > 0 && upload_type_read(header, tmp, &type) == OK;
+    if (slot->type.len == 0) {
+        slot->type = typed ? type : SLICE("application/octet-stream");
+        return true;
+    }
+    return header.len == 0 ||
+           (typed && slice_eq(upload_type_plain(type), upload_type_plain(slot->type)));
 }
 
 /* Why this PUT is refused, or 0. */
 static unsigned put_check(const struct http_request *r, struct upload_slot *slot, slice *why)
 {
-    slice type = plain_type(http_header(r, "Content-Type"));
     struct arena *tmp = http_scratch(r);
     if (!upload_has_key()) {
         *why = SLICE("files cannot be stored at the moment\n");
@@ -470,12 +476,10 @@ static unsigned put_check(const struct http_request *r, struct upload_slot *slot
         *why = SLICE("the length is not what the slot was asked for\n");
         return r->body_len > slot->size ? 413 : r->body_len < 0 ? 411 : 400;
     }
-    if (slot->type.len > 0 && type.len > 0 && !slice_eq(type, slot->type)) {
+    if (!put_type(http_header(r, "Content-Type"), slot, tmp)) {
         *why = SLICE("the content type is not what the slot was asked for\n");
         return 415;
     }
-    if (slot->type.len == 0)
-        slot->type = upload_type_ok(type) ? type : SLICE("application/octet-stream");
     if (!upload_type_allowed(slot->type)) {
         *why = SLICE("files of this type are not stored here\n");
         return 415;
@@ -537,8 +541,8 @@ static void add_disposition(struct buf *out, slice type, slice name)
     buf_init(&path, HEADERS_BYTES_MAX);
     upload_url_path(&path, SLICE(""), name);
     slice encoded = slice_from(buf_fit(&path), strlen("/upload//"));
-    buf_printf(&value, "%s; filename*=UTF-8''%.*s", may_show(type) ? "inline" : "attachment",
-               SLICE_ARG(encoded));
+    buf_printf(&value, "%s; filename*=UTF-8''%.*s",
+               may_show(upload_type_plain(type)) ? "inline" : "attachment", SLICE_ARG(encoded));
     http_header_line(out, "Content-Disposition", buf_fit(&value));
     buf_fini(&value);
     buf_fini(&path);

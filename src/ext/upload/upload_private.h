@@ -9,7 +9,7 @@ enum {
     UPLOAD_ID_LEN = 32,   /* hex digits */
     UPLOAD_HASH_LEN = 64, /* of SHA-256 */
     UPLOAD_NAME_MAX = 255,
-    UPLOAD_TYPE_MAX = 127,
+    UPLOAD_TYPE_MAX = 255,
     UPLOAD_PATH_MAX = 4096,
     UPLOAD_PAGE = 100 /* contents that the sweep looks at in one step */
 };
@@ -17,7 +17,7 @@ enum {
 /* What a PUT may do. */
 struct upload_slot {
     char id[UPLOAD_ID_LEN + 1];
-    slice name, type; /* type empty: not said */
+    slice name, type; /* type: as upload_type_read() gives it; empty: not said */
     int64_t owner;    /* account id */
     int64_t size;     /* bytes */
     uint64_t until_us;

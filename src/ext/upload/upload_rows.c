@@ -262,7 +262,7 @@ bool upload_verify(struct upload_slot *s, slice query, struct arena *tmp)
     return CRYPTO_memcmp(mac, given.ptr, given.len) == 0;
 }
 
-/* Names and types. */
+/* Names. */
 
 bool upload_name_ok(slice name)
 {
@@ -275,54 +275,6 @@ bool upload_name_ok(slice name)
             return false;
     }
     return true;
-}
-
-static bool is_token(slice text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char c = (unsigned char)text.ptr[i];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                     (c != '\0' && strchr("!#$&-^_.+", c) != NULL);
-        if (!plain)
-            return false;
-    }
-    return text.len > 0;
-}
-
-bool upload_type_ok(slice type)
-{
-    slice main, sub;
-    return type.len <= UPLOAD_TYPE_MAX && slice_cut(type, '/', &main, &sub) && is_token(main) &&
-           is_token(sub);
-}
-
-bool upload_types_ok(slice text)
-{
-    slice one;
-    while (slice_word(&text, &one)) {
-        slice main, sub;
-        bool family = slice_cut(one, '/', &main, &sub) && slice_is(sub, "*") &&
-                      (slice_is(main, "*") || is_token(main));
-        if (!family && !slice_is(one, "*") && !upload_type_ok(one))
-            return false;
-    }
-    return true;
-}
-
-/* What is not said is application/octet-stream. */
-bool upload_type_allowed(slice type)
-{
-    slice one, rest = slice_of(setting_text(&upload_types));
-    if (type.len == 0)
-        type = SLICE("application/octet-stream");
-    while (slice_word(&rest, &one)) {
-        bool all = slice_is(one, "*/*") || slice_is(one, "*");
-        bool family = one.len > 2 && one.ptr[one.len - 1] == '*' &&
-                      slice_starts(type, (slice){ one.ptr, one.len - 1 });
-        if (all || family || slice_eq(one, type))
-            return true;
-    }
-    return false;
 }
 
 void upload_url_path(struct buf *out, slice id, slice name)

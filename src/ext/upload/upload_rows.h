@@ -1,4 +1,4 @@
-/* upload_rows: the tables of uploads, the signatures of slots, and what names and types may be. */
+/* upload_rows: the tables of uploads, the signatures of slots, and what names may be. */
 #pragma once
 #include "base/err.h"
 #include "ext/upload/upload_private.h"
@@ -22,8 +22,5 @@ bool upload_verify(struct upload_slot *slot, slice query, struct arena *tmp);
 NODISCARD enum err upload_key_load(const char *path, struct why *why);
 bool upload_has_key(void);
 
-bool upload_name_ok(slice name);  /* no path, no control characters, UTF-8 */
-bool upload_type_ok(slice type);  /* type "/" subtype, without parameters */
-bool upload_types_ok(slice text); /* of upload.types */
-bool upload_type_allowed(slice type);
+bool upload_name_ok(slice name); /* no path, no control characters, UTF-8 */
 void upload_url_path(struct buf *out, slice id, slice name); /* "/upload/ID/NAME" */
