@@ -23,6 +23,7 @@
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
 #include "ext/ext.h"
+#include "ext/push_form.h"
 #include "home/ask.h"
 #include "home/here.h"
 #include "home/node.h"
@@ -40,14 +41,12 @@
 #include "xmpp/ns.h"
 #include <stdio.h>
 
-#define NS_PUBSUB          "http://jabber.org/protocol/pubsub"
 #define NS_PUBLISH_OPTIONS "http://jabber.org/protocol/pubsub#publish-options"
 
 enum {
     OPTIONS_BYTES_MAX = SEAL_PLAIN_MAX,
     NODE_BYTES_MAX = 1024,
     IN_FLIGHT_MAX = 16,
-    BODY_BYTES_MAX = 512,
     ANSWER_MS = 60000
 };
 static const uint64_t away_step_us = 3600ull * 1000000;
@@ -138,11 +137,12 @@ static struct setting push_errors_max = {
 static struct metric push_sent = { .name = "muster_push_sent",
                                    .kind = METRIC_COUNTER,
                                    .history = true,
-                                   .help = "Announcements sent to push services." };
+                                   .help = "Announcements sent to push services; not those that "
+                                           "no connection or rule lets leave." };
 static struct metric push_errors = { .name = "muster_push_errors",
                                      .kind = METRIC_COUNTER,
-                                     .help = "Announcements that push services refused, or left "
-                                             "without an answer." };
+                                     .help = "Announcements that push services refused or left "
+                                             "without an answer, or that did not reach them." };
 static struct metric push_dropped = { .name = "muster_push_dropped",
                                       .kind = METRIC_COUNTER,
                                       .help = "Push registrations dropped after errors." };
@@ -487,9 +487,21 @@ static void push_disable(struct iq *iq)
 
 struct announcement {
     struct account *account; /* pinned */
+    struct stanza *of;       /* the message without its content, for its trail; NULL: several */
     size_t service_len, node_len;
     char names[];
 };
+
+static slice announcement_service(const struct announcement *n)
+{
+    return (slice){ n->names, n->service_len };
+}
+
+static void announcement_free(struct announcement *n)
+{
+    stanza_unref(&n->of);
+    mem_free(&n);
+}
 
 static void push_announce(struct account *a, struct registration *r, const struct stanza *st);
 
@@ -535,18 +547,38 @@ static void push_failed(struct account *a, struct registration *r, const struct 
     push_change(a, CHANGE_DELETE, r, NULL);
 }
 
+static bool is_pushed(const struct stanza *reply)
+{
+    return reply != NULL && reply->type == TYPE_RESULT;
+}
+
+static void push_note_answer(const struct announcement *n, const struct stanza *reply)
+{
+    enum stanza_error e = reply == NULL ? SE_NONE : stanza_condition(reply);
+    if (n->of == NULL)
+        return;
+    if (is_pushed(reply))
+        trail_note(n->of, "pushed", "", announcement_service(n));
+    else
+        trail_note(n->of, "push failed",
+                   reply == NULL ? "no answer"
+                                 : stanza_error_name(e != SE_NONE ? e : SE_UNDEFINED_CONDITION),
+                   announcement_service(n));
+}
+
 static void push_answered(struct worker *w, void *arg, const struct stanza *reply)
 {
     struct announcement *n = arg;
     struct account *a = n->account;
-    struct registration *r = *push_find(a, (slice){ n->names, n->service_len },
-                                        (slice){ n->names + n->service_len, n->node_len });
+    struct registration *r =
+        *push_find(a, announcement_service(n), (slice){ n->names + n->service_len, n->node_len });
     (void)w;
     ensure(account_here(a) && account_is_pinned(a));
+    push_note_answer(n, reply);
     if (r != NULL) {
         if (r->in_flight > 0)
             r->in_flight--;
-        if (reply != NULL && reply->type == TYPE_RESULT)
+        if (is_pushed(reply))
             r->errors = 0;
         else
             push_failed(a, r, reply);
@@ -555,61 +587,74 @@ static void push_answered(struct worker *w, void *arg, const struct stanza *repl
             push_announce(a, r, NULL);
         }
     }
-    mem_free(&n);
+    announcement_free(n);
     account_unpin(a);
 }
 
-/* Cut where a character ends. */
-static slice shortened(slice text)
-{
-    if (text.len <= BODY_BYTES_MAX)
-        return text;
-    text.len = BODY_BYTES_MAX;
-    while (text.len > 0 && ((unsigned char)text.ptr[text.len] & 0xc0) == 0x80)
-        text.len--;
-    return text;
-}
-
+/* Messages of rooms are not in the mailbox: they wait in their archives. */
 static void write_summary(struct xml_write *x, const struct account *a, const struct stanza *st)
 {
-    form_open(x, FORM_SUBMIT, NS_PUSH_SUMMARY);
-    uint32_t messages = mailbox_messages(a);
-    if (messages > 0) /* those of rooms wait in their archives */
-        form_put_int(x, "message-count", messages);
-    if (st != NULL) {
-        form_put(x, "last-message-sender", stanza_from(st));
-        if (setting_bool(&push_body) && stanza_has(st, KNOWN(BODY)))
-            form_put(
-                x, "last-message-body",
-                shortened(stanza_child_text(st, KNOWN_BODY, loop_scratch(worker_loop(a->worker)))));
+    slice sender = { 0 }, body = { 0 };
+    if (st != NULL)
+        sender = stanza_from(st);
+    if (st != NULL && setting_bool(&push_body))
+        body = stanza_child_text(st, KNOWN_BODY, loop_scratch(worker_loop(a->worker)));
+    push_summary(x, mailbox_messages(a), sender, body);
+}
+
+static void drop_announcement(void *arg) { announcement_free(arg); }
+
+static struct announcement *announcement_of(struct account *a, const struct registration *r,
+                                            const struct stanza *st)
+{
+    struct announcement *n = mem_alloc(sizeof *n + r->service.len + r->node.len);
+    *n = (struct announcement){ .account = a,
+                                .service_len = r->service.len,
+                                .node_len = r->node.len };
+    if (trail_mine != NULL && st != NULL && st->kind == STANZA_MESSAGE)
+        n->of = stanza_make(STANZA_MESSAGE, (enum stanza_type)st->type, stanza_from(st),
+                            stanza_to(st), stanza_id(st), (slice){ 0 });
+    memcpy(n->names, r->service.ptr, r->service.len);
+    if (r->node.len > 0)
+        memcpy(n->names + r->service.len, r->node.ptr, r->node.len);
+    return n;
+}
+
+/* Says whether it leaves: for a component that is not connected, or for a domain that a rule keeps
+ * away, it comes back at once. */
+static bool push_has_way(struct account *a, slice service)
+{
+    slice domain = jid_split(service).domain;
+    return (remote_known(a->worker, domain) || !remote_expected(a->worker, domain)) &&
+           !foreign_separates(a->worker, jid_split(a->jid).domain, domain);
+}
+
+/* It may be answered, and the registration deleted, before this returns. Takes over n. */
+static void announcement_send(struct account *a, struct announcement *n, slice xml)
+{
+    struct stanza *of = n->of == NULL ? NULL : stanza_ref(n->of);
+    slice service = slice_dup(loop_scratch(worker_loop(a->worker)), announcement_service(n));
+    struct ask_request ask = {
+        TYPE_SET, a->jid, service, xml, ANSWER_MS, drop_announcement, { 0 }
+    };
+    bool way = push_has_way(a, service);
+    account_pin(a);
+    if (ask_send(a->worker, &ask, push_answered, n) == NULL) {
+        struct registration *r =
+            *push_find(a, service, (slice){ n->names + n->service_len, n->node_len });
+        ensure(r != NULL && r->in_flight > 0);
+        r->in_flight--;
+        metric_add(&push_errors, 1);
+        if (of != NULL)
+            trail_note(of, "push failed", stanza_error_name(SE_RESOURCE_CONSTRAINT), service);
+        announcement_free(n);
+        account_unpin(a);
+    } else if (way) {
+        metric_add(&push_sent, 1);
+        if (of != NULL) /* of steps at one time this one is the first: trail_rank() */
+            trail_note(of, "push sent", "", service);
     }
-    form_close(x);
-}
-
-static void drop_announcement(void *arg)
-{
-    struct announcement *n = arg;
-    mem_free(&n);
-}
-
-void push_open(struct xml_write *x, slice node)
-{
-    xml_open(x, "pubsub", NS_PUBSUB);
-    xml_open_with(x, "publish", NULL, "node", node);
-    xml_open(x, "item", NULL);
-    xml_open(x, "notification", NS_PUSH);
-}
-
-void push_close(struct xml_write *x, slice options)
-{
-    for (unsigned i = 0; i < 3; i++)
-        xml_close(x);
-    if (options.len > 0) {
-        xml_open(x, "publish-options", NULL);
-        xml_raw(x, options);
-        xml_close(x);
-    }
-    xml_close(x);
+    stanza_unref(&of);
 }
 
 static void push_announce(struct account *a, struct registration *r, const struct stanza *st)
@@ -628,25 +673,8 @@ static void push_announce(struct account *a, struct registration *r, const struc
     if (setting_int(&push_payload) == PAYLOAD_SUMMARY)
         write_summary(&x, a, st);
     push_close(&x, r->options);
-
-    struct announcement *n = mem_alloc(sizeof *n + r->service.len + r->node.len);
-    *n = (struct announcement){ a, r->service.len, r->node.len };
-    memcpy(n->names, r->service.ptr, r->service.len);
-    if (r->node.len > 0)
-        memcpy(n->names + r->service.len, r->node.ptr, r->node.len);
-    struct ask_request ask = { TYPE_SET,          a->jid, r->service, buf_fit(&b), ANSWER_MS,
-                               drop_announcement, { 0 } };
-    account_pin(a);
     r->in_flight++;
-    metric_add(&push_sent, 1);
-    if (st != NULL)
-        trail_note(st, "pushed", "", r->service);
-    if (ask_send(a->worker, &ask, push_answered, n) == NULL) {
-        ensure(r->in_flight > 0);
-        r->in_flight--;
-        mem_free(&n);
-        account_unpin(a);
-    }
+    announcement_send(a, announcement_of(a, r, st), buf_fit(&b));
     buf_fini(&b);
 }
 

@@ -9,6 +9,7 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/push.h"
+#include "ext/push_form.h"
 #include "home/ask.h"
 #include "home/duty.h"
 #include "home/here.h"
@@ -16,7 +17,6 @@
 #include "im/foreign.h"
 #include "ops/outside.h"
 #include "ops/outside_endpoint.h"
-#include "xmpp/form.h"
 #include "xmpp/ns.h"
 #include <stdio.h>
 
@@ -174,10 +174,7 @@ static void pushtest_send(struct pushtest *t)
     char home[OUTSIDE_HOME_BYTES];
     xml_begin(&x, &b, XML_PART_MAX);
     push_open(&x, t->node);
-    form_open(&x, FORM_SUBMIT, NS_PUSH_SUMMARY);
-    form_put_int(&x, "message-count", 1);
-    form_put(&x, "last-message-sender", t->domain);
-    form_close(&x);
+    push_summary(&x, 1, t->domain, (slice){ 0 });
     push_close(&x, (slice){ 0 });
     struct ask_request r = { .type = TYPE_SET,
                              .from = t->domain,

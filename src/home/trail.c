@@ -85,14 +85,31 @@ static void trail_setting_changed(struct worker *w, const struct setting *s)
 }
 
 /* On the way of a message. */
-static const char *const trail_order[] = { "sent",         "repeated",     "routed",
-                                           "room.said",    "room.private", "blocked",
-                                           "refused",      "delivered",    "copied",
-                                           "passed",       "handed-over",  "waits",
-                                           "dropped",      "queued",       "sent to server",
-                                           "pushed",       "written",      "archived",
-                                           "stored",       "not-stored",   "confirmed by server",
-                                           "acknowledged", "returned" };
+static const char *const trail_order[] = { "sent",
+                                           "repeated",
+                                           "routed",
+                                           "room.said",
+                                           "room.private",
+                                           "blocked",
+                                           "refused",
+                                           "delivered",
+                                           "copied",
+                                           "passed",
+                                           "handed-over",
+                                           "waits",
+                                           "dropped",
+                                           "queued",
+                                           "sent to server",
+                                           "push sent",
+                                           "pushed",
+                                           "push failed",
+                                           "written",
+                                           "archived",
+                                           "stored",
+                                           "not-stored",
+                                           "confirmed by server",
+                                           "acknowledged",
+                                           "returned" };
 enum { TRAIL_EVENTS = sizeof trail_order / sizeof *trail_order };
 
 unsigned trail_rank(slice event)

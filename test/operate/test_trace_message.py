@@ -176,10 +176,62 @@ def test_away_then_pushed(make_server):
     say(server.client("alice"), BOB, "m3")
     announcement(push)
     found = way(server, "pushed", "m3")
-    assert [e for e in found if e not in ("archived", "routed")] == ["sent", "waits", "pushed"]
+    assert [e for e in found if e not in ("archived", "routed")] == ["sent", "waits", "push sent",
+                                                                     "pushed"]
     assert {r["whom"] for r in steps(server, "m3") if r["event"] == "pushed"} == {DOMAIN}
     server.client("bob").expect("<message id='m3'/>")
     assert "written" in way(server, "written", "m3")
+
+
+def pushes(server, ident):
+    return [(r["event"], r["why"], r["whom"]) for r in steps(server, ident)
+            if r["event"].startswith("push")]
+
+
+def push_metrics(server):
+    return {row["name"].removeprefix("muster_push_"): row["value"]
+            for row in server.rows("metrics") if row["name"].startswith("muster_push_")}
+
+
+@pytest.mark.parametrize("service", ["answers", "refuses", "is silent", "is not connected",
+                                     "is foreign", "is forbidden"])
+def test_an_announcement_is_as_its_service_says(make_server, service):
+    """A step is written when it is true, and each announcement that fails is counted."""
+    server = make_server("alice", "bob", component=True, s2s=True,
+                         settings=federation.settings(retry_for="0s"))
+    server.ctl("component", "add", DOMAIN, "--secret", SECRET)
+    to = "push.far.test" if service in ("is foreign", "is forbidden") else DOMAIN
+    if service == "is foreign":
+        federation.route(server, to, federation.free_port())
+    elif service == "is forbidden":
+        server.ctl("federation", "block", to)
+    bob = server.client("bob", "phone")
+    enable(bob, jid=to)
+    bob.close()
+    push = Component(server, DOMAIN, SECRET) if service in ("answers", "refuses", "is silent") \
+        else None
+    say(server.client("alice"), BOB, "m3")
+    if service == "is silent":
+        push.expect("<iq type='set'/>")
+        found = until("the step", lambda: pushes(server, "m3"))
+        assert found == [("push sent", "", to)]  # and no more, until it answers
+        push.close()
+    elif push is not None:
+        announcement(push, "result" if service == "answers" else "error")
+    found = until("the end", lambda: (p := pushes(server, "m3")) and p[-1][0] != "push sent" and p)
+    why = {"answers": None, "refuses": "item-not-found", "is silent": "no answer",
+           "is not connected": "remote-server-timeout"}
+    sent = service not in ("is not connected", "is forbidden")
+    assert found[:-1] == ([("push sent", "", to)] if sent else [])
+    if service == "answers":
+        assert found[-1] == ("pushed", "", to)
+    else:
+        assert (found[-1][0], found[-1][2]) == ("push failed", to)
+        assert found[-1][1] in (why.get(service), *(
+            ("remote-server-not-found", "remote-server-timeout") if service == "is foreign" else
+            ("not-allowed", "policy-violation", "forbidden") if service == "is forbidden" else ()))
+    counted = push_metrics(server)
+    assert (counted["sent"], counted["errors"]) == (sent, service != "answers")
 
 
 def test_in_a_room(server, alice, bob):
