@@ -1,7 +1,7 @@
 """New rooms that their owner does not configure: when they open to others, what operators do."""
 import pytest
 
-from harness import muc
+from harness import muc, xml
 from harness.client import until
 from harness.muc import Room
 from harness.server import refusal
@@ -172,6 +172,7 @@ VALUES = [("roomname", "A Dark Cave"), ("roomdesc", "The place\nfor all"), ("lan
 def test_operators_set_every_field(server, alice):
     cave = Room("cave").create(alice, "owner")
     names = set(fields(server, cave.jid))
+    assert fields(server, cave.jid)["enablelogging"] == "off"  # it is not persistent yet
     assert names == {name for name, _ in VALUES} | {"passwordprotectedroom", "roomsecret"}
     for name, value in VALUES:
         assert server.ctl("room", "set", cave.jid, name, value)["text"] == \
@@ -238,13 +239,50 @@ def test_logging_is_archiving(alice):
         assert now["muc#roomconfig_enablelogging"] == now["muc#roomconfig_enablearchiving"] == value
 
 
+NEEDS = "can be 1 in a persistent room only"
+
+
+@pytest.mark.parametrize("persistent, given, after, codes, why", [
+    (False, {"enablelogging": True}, None, None, NEEDS),
+    (False, {"enablelogging": True, "persistentroom": False}, None, None, NEEDS),
+    (False, {"enablelogging": True, "enablearchiving": True}, None, None, NEEDS),
+    (False, {"enablelogging": True, "persistentroom": True}, "1", {170, 104}, None),
+    (False, {"enablelogging": False, "persistentroom": True}, "0", {104}, None),
+    (False, {"persistentroom": True}, "1", {170, 104}, None),
+    (True, {"enablelogging": True, "persistentroom": False}, None, {171, 104}, None),
+    (True, {"enablelogging": False}, "0", {171}, None)])
+def test_logging_is_offered_and_taken_where_it_does_something(server, alice, persistent, given,
+                                                              after, codes, why):
+    """Else a form would say 1 in a room that sends no 170 (§10.2.1). One that comes back whole when
+    the room ends to be persistent is taken."""
+    cave = Room("cave").create(alice, "owner", persistentroom=persistent)
+    field = "muc#roomconfig_enablelogging"
+    assert cave.configuration(alice).get(field) == ("1" if persistent else None)
+    cave.forget(alice)
+    if why is None:
+        cave.configure(alice, **given)
+        assert cave.notice(alice) == codes
+    else:
+        condition, text = refused(cave, alice, given)
+        assert condition == "not-acceptable" and why in text
+        assert why in refusal(server, "room", "set", cave.jid, "enablelogging", "on")
+    assert cave.configuration(alice).get(field) == after
+    assert fields(server, cave.jid)["enablelogging"] == ("on" if after == "1" else "off")
+
+
+def refused(room, client, given):
+    reply = room.try_configure(client, given)
+    error = reply.find(f"{{{xml.CLIENT}}}error")
+    return xml.condition(reply), error.findtext(f"{{{xml.STANZA_ERROR}}}text")
+
+
 def archives(room, client):
     """{field: (value, description)} of what the form says of archives."""
     fields = {f.get("var").rpartition("_")[2]: f
               for f in room.owner(client, "get", "").iter(f"{{{muc.DATA}}}field")}
     return {name: (fields[name].findtext(f"{{{muc.DATA}}}value"),
                    fields[name].findtext(f"{{{muc.DATA}}}desc"))
-            for name in ("enablearchiving", "enablelogging", "archivejoins")}
+            for name in ("enablearchiving", "enablelogging", "archivejoins") if name in fields}
 
 
 def test_the_form_says_that_a_temporary_room_archives_nothing(server, alice):
@@ -253,15 +291,17 @@ def test_the_form_says_that_a_temporary_room_archives_nothing(server, alice):
     cave = Room("cave").create(alice, "owner")
     idle = "Nothing is archived now: the room is not persistent."
     assert not show(server, cave.jid)["recorded"]
-    assert set(archives(cave, alice).values()) == {("1", idle)}
+    assert archives(cave, alice) == {"enablearchiving": ("1", idle), "archivejoins": ("1", idle)}
     cave.configure(alice, persistentroom=True)
     assert show(server, cave.jid)["recorded"]
-    assert set(archives(cave, alice).values()) == {("1", None)}
+    assert archives(cave, alice) == {name: ("1", None) for name in (
+        "enablearchiving", "enablelogging", "archivejoins")}
     server.ctl("set", "muc.archive", "off")
     idle = "No message is archived now: this server archives no room."
     assert not show(server, cave.jid)["recorded"]
-    assert archives(cave, alice) == {
-        "enablearchiving": ("1", idle), "enablelogging": ("1", idle), "archivejoins": ("1", None)}
+    assert archives(cave, alice) == {"enablearchiving": ("1", idle), "archivejoins": ("1", None)}
+    assert "this server archives no room" in refusal(
+        server, "room", "set", cave.jid, "enablelogging", "on")
 
 
 def test_the_first_configuration_tells_who_sees_addresses(make_server):

@@ -152,7 +152,8 @@ static const struct field fields[] = {
           &muc_owner_history, "Number of messages that users can request at once"),
     BOOL(archive, "muc#roomconfig_enablearchiving", &muc_owner_archive, DIFF_ARCHIVE,
          "Messages are archived while the room is persistent"),
-    /* the name of the standard (§15.5.3) for what clients know as archiving: not stored twice */
+    /* The name of the standard (§15.5.3) for what clients know as archiving: not stored twice. It
+     * says what the room does, not what it will do once it is persistent (170: §10.2.1). */
     { .kind = K_BOOL,
       .at = AT(archive),
       .owner = &muc_owner_archive,
@@ -190,6 +191,8 @@ static const struct form_row owners_row = { .var = "muc#roomconfig_roomowners",
 static const struct form_row admins_row = { .var = "muc#roomconfig_roomadmins",
                                             .type = FORM_JID_MULTI,
                                             .label = "All administrators of the room" };
+
+static bool is_logging(const struct field *fd) { return fd->key == NULL; }
 
 static bool *config_form_bool_at(const struct room_config *c, const struct field *fd)
 {
@@ -357,6 +360,25 @@ static void config_form_take(struct room_config *c, const struct field *fd, stru
     }
 }
 
+/* Refuses logging where there is none. A room that ends to be persistent is fine: the whole form
+ * came back, with the value from before. */
+static void config_form_check_logging(const struct room_config *was, const struct room_config *is,
+                                      struct form *f)
+{
+    const char *var = "muc#roomconfig_enablelogging";
+    bool wanted;
+    if (!form_bool(f, var, &wanted) || !wanted)
+        return;
+    if (!setting_bool(&muc_archive))
+        form_wrong(f, SE_NOT_ACCEPTABLE, "the field '%s' cannot be 1: this server archives no room",
+                   var);
+    else if (!was->persistent && !is->persistent)
+        form_wrong(f, SE_NOT_ACCEPTABLE,
+                   "the field '%s' can be 1 in a persistent room only: set "
+                   "'muc#roomconfig_persistentroom' to 1 with it, or before",
+                   var);
+}
+
 /* Checks what must go together; only what the form touches is looked at. */
 static void config_form_check_whole(const struct room_config *c, struct form *f)
 {
@@ -425,6 +447,7 @@ bool room_config_read(struct room_config *c, struct room_people *people, struct 
                        fd->row.var);
     }
     config_form_check_whole(&next, f);
+    config_form_check_logging(c, &next, f);
     named.has_owners = take_people(f, owners_row.var, &named.owner, &named.owner_count);
     named.has_admins = take_people(f, admins_row.var, &named.admin, &named.admin_count);
     if (named.has_owners && named.owner_count == 0) /* §10.2: one has to stay */
@@ -504,7 +527,8 @@ static slice single_value(const struct room_config *c, const struct field *fd, c
 {
     switch (fd->kind) {
     case K_BOOL:
-        return *config_form_bool_at(c, fd) ? SLICE("1") : SLICE("0");
+        return (is_logging(fd) ? room_logs(c) : *config_form_bool_at(c, fd)) ? SLICE("1")
+                                                                             : SLICE("0");
     case K_CHOICE:
         return slice_of(fd->names[*byte_at(c, fd)]);
     case K_SUBJECT:
@@ -570,8 +594,9 @@ void room_config_form(struct xml_write *x, const struct room_config *c,
     snprintf(title, sizeof title, "Configuration of %.*s", room.len < 200 ? (int)room.len : 0,
              room.ptr);
     form_open_titled(x, FORM_FORM, NS_MUC_ROOMCONFIG, title, NULL);
+    bool may_log = c->persistent && setting_bool(&muc_archive);
     for (unsigned i = 0; i < FIELDS; i++)
-        if (config_form_may_change(&fields[i], by))
+        if (config_form_may_change(&fields[i], by) && (may_log || !is_logging(&fields[i])))
             config_form_write_field(x, c, &fields[i]);
     /* a client returns the whole form, which has at most FORM_VALUES_MAX values */
     bool fits = people->owner_count + people->admin_count <= FORM_VALUES_MAX / 2;
@@ -627,7 +652,7 @@ static void config_form_store_value(struct buf *out, const struct room_config *c
 void room_config_store(struct buf *out, const struct room_config *c)
 {
     for (unsigned i = 0; i < FIELDS; i++) {
-        if (fields[i].key == NULL)
+        if (is_logging(&fields[i]))
             continue;
         buf_printf(out, "%s=", fields[i].key);
         config_form_store_value(out, c, &fields[i]);

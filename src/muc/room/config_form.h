@@ -22,8 +22,9 @@ struct room_people {
     unsigned owner_count, admin_count;
 };
 
-/* Appends the form to fill in (§10.1.3), with at most FORM_VALUES_MAX / 2 people: both lists are
- * left out if there are more, or if `people` does not have them. */
+/* Appends the form to fill in (§10.1.3), without logging where nothing can be logged, and with at
+ * most FORM_VALUES_MAX / 2 people: both lists are left out if there are more, or if `people` does
+ * not have them. */
 void room_config_form(struct xml_write *x, const struct room_config *c,
                       const struct room_people *people, slice room, enum room_editor by);
 /* Takes over what a submitted form says: fields that are not there keep their value, unknown ones
