@@ -93,9 +93,8 @@ static enum routed nowhere(struct room *r, struct stanza *st)
     /* XEP-0410 §3.2: to a client that asks whether it is still there, item-not-found would say so
      */
     if (stanza_is_request(st) && !stanza_to_is_bare(st))
-        room_error(r, st, SE_NOT_ACCEPTABLE, SLICE("you are not in this room"));
-    else
-        route_error(r->worker, st, SE_ITEM_NOT_FOUND, SLICE("there is no such room"));
+        return room_not_in(r, st);
+    route_error(r->worker, st, SE_ITEM_NOT_FOUND, SLICE("there is no such room"));
     stanza_unref(&st);
     return ROUTED;
 }

@@ -5,18 +5,33 @@
 #include "im/iq.h"
 #include "muc/room/room.h"
 
-void room_error(struct room *r, const struct stanza *st, enum stanza_error e, slice text)
+static void answer_error(struct room *r, const struct stanza *st,
+                         const struct stanza_error_parts *parts)
 {
     struct buf b;
     struct xml_write x;
     if (st->type == TYPE_ERROR || st->type == TYPE_RESULT) /* RFC 6120 §8.3.1 */
         return;
-    trail_note(st, "refused", stanza_error_name(e), (slice){ 0 });
+    trail_note(st, "refused", stanza_error_name(parts->error), (slice){ 0 });
     xml_begin(&x, &b, XML_PART_MAX);
-    stanza_error_write_parts(
-        &x, &(struct stanza_error_parts){ .error = e, .by = r->jid, .text = text });
+    stanza_error_write_parts(&x, parts);
     route_send(r->worker, stanza_make_buf((enum stanza_kind)st->kind, TYPE_ERROR, stanza_to(st),
                                           stanza_from(st), stanza_id(st), &b));
+}
+
+void room_error(struct room *r, const struct stanza *st, enum stanza_error e, slice text)
+{
+    answer_error(r, st, &(struct stanza_error_parts){ .error = e, .by = r->jid, .text = text });
+}
+
+enum routed room_not_in(struct room *r, struct stanza *st)
+{
+    answer_error(r, st,
+                 &(struct stanza_error_parts){ .error = SE_NOT_ACCEPTABLE,
+                                               .type = "cancel",
+                                               .by = r->jid,
+                                               .text = SLICE_INIT("you are not in this room") });
+    return room_handled(st);
 }
 
 enum routed room_refuse(struct room *r, struct stanza *st, enum stanza_error e, slice text)

@@ -10,6 +10,9 @@ struct room;
 void room_error(struct room *r, const struct stanza *st, enum stanza_error e, slice text);
 /* The same; takes over st. */
 enum routed room_refuse(struct room *r, struct stanza *st, enum stanza_error e, slice text);
+/* To a request for an occupant from a session that is none: `cancel`, as XEP-0410 §3.2 shows it to
+ * clients that ask whether they are in the room; no other request would help. Takes over st. */
+enum routed room_not_in(struct room *r, struct stanza *st);
 /* Answers with policy-violation, to be repeated later. Takes over st. */
 enum routed room_slow_down(struct room *r, struct stanza *st);
 /* There is nothing more to do with st, which it takes over. */

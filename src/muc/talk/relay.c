@@ -134,7 +134,7 @@ static enum routed relay_request(struct room *r, struct seat *s, struct stanza *
     if (s == NULL && is_disco(st)) /* XEP-0045 §6.6 */
         return room_refuse(r, st, SE_BAD_REQUEST, SLICE("you are not in this room"));
     if (s == NULL)
-        return room_refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("you are not in this room"));
+        return room_not_in(r, st);
     if (to == NULL)
         return room_refuse(r, st, SE_ITEM_NOT_FOUND, SLICE("nobody has this nickname"));
     if (to == s->occupant && is_self_ping(st)) {
