@@ -25,7 +25,6 @@
 enum {
     NAME_MS = 20 * 1000,      /* between two times that a worker names what it holds */
     NAMED_MS = 5 * NAME_MS,   /* a domain that nobody names any more is forgotten after this */
-    PING_MS = 20 * 1000,      /* for the answer */
     RESUME_MS = 3 * 1000,     /* from a new stream to the resumption of one that has broken */
     DOUBT_MS = 10 * 1000,     /* between two looks at a domain that fails */
     LOST_MAX_MS = 15 * 60000, /* the same for one that is lost, where it doubles up to this */
@@ -56,6 +55,26 @@ static struct setting lost_after = {
         "connected, its users are shown as unavailable, and leave the rooms here. Shorter "
         "failures are not shown to users. But a user of a component leaves a room at once if "
         "something is said there while the component is not connected.",
+};
+static struct setting ping_timeout = {
+    .name = "s2s.ping-timeout",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_MS,
+    .def = 20 * 1000,
+    .min = 1000,
+    .max = 10 * 60 * 1000,
+    .doc = "A server that is asked whether it is still there has so long to answer. Then it is one "
+           "that cannot be reached: see s2s.lost-after.",
+};
+static struct setting back_pause = {
+    .name = "s2s.back-pause",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_MS,
+    .def = 30 * 1000,
+    .min = 1000,
+    .max = 3600 * 1000,
+    .doc = "When a server that could not be reached is back, presence is asked for and told anew. "
+           "For one that comes and goes, that is done at most once in so long.",
 };
 static struct metric domains_lost = {
     .name = "muster_s2s_lost",
@@ -214,10 +233,11 @@ static void watch_alive(struct watch *d)
         d->heard_us = now;
         return;
     }
-    uint64_t since_ms = d->back_us == 0 ? ABROAD_BACK_MS : (now - d->back_us) / 1000;
-    if (since_ms < ABROAD_BACK_MS) { /* it comes and goes: it is told later, if it stays */
+    uint64_t pause_ms = (uint64_t)setting_int(&back_pause),
+             since_ms = d->back_us == 0 ? pause_ms : (now - d->back_us) / 1000;
+    if (since_ms < pause_ms) { /* it comes and goes: it is told later, if it stays */
         d->failing_us = now;
-        watch_after(d, ABROAD_BACK_MS - since_ms);
+        watch_after(d, pause_ms - since_ms);
         return;
     }
     if (d->state == WATCH_LOST)
@@ -341,7 +361,7 @@ static void watch_ping(struct watch *d)
                                       .to = watch_domain(d),
                                       .home = watch_domain(d),
                                       .payload = SLICE("<ping xmlns='" NS_PING "'/>"),
-                                      .timeout_ms = PING_MS };
+                                      .timeout_ms = (uint32_t)setting_int(&ping_timeout) };
     if (d->asking || worker_stopping(d->worker))
         return;
     d->asking = true;
@@ -764,7 +784,8 @@ static void abroad_worker_ended(struct worker *w)
 const struct feature abroad_feature = {
     .name = "abroad",
     .parts = PART_PRESENCE | PART_ROOM,
-    .settings = (struct setting *const[]){ &ping_after, &lost_after, NULL },
+    .settings =
+        (struct setting *const[]){ &ping_after, &ping_timeout, &lost_after, &back_pause, NULL },
     .metrics = (struct metric *const[]){ &domains_lost, NULL },
     .logs = (struct log_area *const[]){ &log_abroad, NULL },
     .messages =

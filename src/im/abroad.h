@@ -22,7 +22,7 @@
  * When one comes, the domain is told to be back: the component may have been started again.
  *
  * Confined to the worker. Limits: ABROAD_WATCHED_MAX domains whose home is on a worker; others are
- * not watched. A domain is told to be back at most once in ABROAD_BACK_MS. */
+ * not watched. A domain is told to be back at most once in s2s.back-pause. */
 #pragma once
 #include "base/slice.h"
 #include <stdbool.h>
@@ -32,7 +32,7 @@ struct feature;
 struct stanza;
 struct worker;
 
-enum { ABROAD_WATCHED_MAX = 20000, ABROAD_BACK_MS = 30000 };
+enum { ABROAD_WATCHED_MAX = 20000 };
 
 /* A foreign domain, or that of a component: something else than this server says what is shown of
  * it. */

@@ -10,7 +10,8 @@ from harness.client import until
 from harness.muc import Room
 from harness.wire import Wire
 
-SOON = {"s2s.ping-after": "1s", "s2s.lost-after": "2s", "s2s.retry-for": "1s"}
+SOON = {"s2s.ping-after": "1s", "s2s.ping-timeout": "2s", "s2s.lost-after": "2s",
+        "s2s.retry-for": "1s"}
 
 LATE = {"s2s.lost-after": "1h"}
 NO_STORE = "<no-store xmlns='urn:xmpp:hints'/>"
@@ -72,15 +73,15 @@ def test_a_server_that_is_back_is_told_and_asked_again(servers, friends):
     until("no lost domain", lambda: metric(one, "muster_s2s_lost") == 0)
 
 
-def test_a_server_that_was_killed_and_is_back_at_once(make_server, tmp_path):
+def test_a_server_that_was_killed_and_is_back_at_once(make_server, tmp_path, disk):
     """Its users are not there any more, and nobody says so."""
-    one, other = across.start(make_server, tmp_path, settings=LATE, why=WHY)
+    one, other = across.start(make_server, tmp_path, settings=LATE, why=WHY, disk=disk)
     alice, bob = one.client("alice", "a"), other.client("bob", "b")
     across.befriend(alice, bob)
     other.kill()
     other.start()
-    alice.timeout = 60
     alice.expect(f"<presence from='{bob.bare}' type='unavailable'/>")
+    disk.turn(mono_us=30 * 10**6)  # for the answers to probes
     alice.expect(f"<presence from='{bob}' type='unavailable'/>")
     assert "domain.lost" not in one.log()
 

@@ -101,8 +101,9 @@ def self_signed(folder, name, *domains):
 
 
 def settings(**more):
-    """Settings of a server that federates with all, with more of s2s: _ stands for a hyphen."""
-    return {"s2s.policy": "open",
+    """Settings of a server that federates with all, with more of s2s: _ stands for a hyphen. It
+    does not wait for long before it says that another server is back: tests are short."""
+    return {"s2s.policy": "open", "s2s.back-pause": "1s",
             **{f"s2s.{name.replace('_', '-')}": value for name, value in more.items()}}
 
 
