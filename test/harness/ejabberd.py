@@ -71,7 +71,9 @@ class Ejabberd(Partner):
         super().begin()
         deadline = time.monotonic() + TIMEOUT
         while self.log().count("users are there") == begun:
-            assert self.process.poll() is None and time.monotonic() < deadline, self.log()
+            if self.process.poll() is not None or time.monotonic() >= deadline:
+                self.kill()  # nobody else knows it yet
+                raise AssertionError(self.log())
             time.sleep(0.05)
 
     def again(self, evaluated):

@@ -53,7 +53,8 @@ class Process:
     def begin(self):
         with open(self.log_path, "ab") as output:
             self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=output,
-                                            stderr=output, env={**os.environ, **self.environment})
+                                            stderr=output, env={**os.environ, **self.environment},
+                                            cwd=self.log_path.parent)  # for its core dumps
 
     def wait_port(self, port):
         deadline = time.monotonic() + TIMEOUT
