@@ -534,7 +534,7 @@ static const char fish_functions[] =
     "    musterctl $own names $argv[1] (commandline -ct) 2>/dev/null\n"
     "end\n";
 
-/* Of a positional argument; the last one may be several. */
+/* Value of a positional argument; the last one may be several. */
 static void fish_value(FILE *out, const struct command *c, unsigned place,
                        const struct command_arg *a)
 {

@@ -7,7 +7,7 @@ struct command;
 
 void help_all(FILE *out);
 void help_command(FILE *out, const struct command *c);
-/* What musterctl does itself, as `watch`; false: it is none of these. */
+/* Help on what musterctl does itself, as `watch`; false: it is none of these. */
 bool help_own(FILE *out, const char *word);
 /* The commands that begin with a word, as `user`; false: there are none. */
 bool help_group(FILE *out, const char *word);

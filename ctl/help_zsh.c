@@ -84,7 +84,7 @@ static void zsh_list_end(FILE *out, const char *what)
     fprintf(out, "    )\n    _describe %s found\n}\n", what);
 }
 
-/* What settings, areas of the log and alarms are called. */
+/* Names of settings, areas of the log and alarms. */
 static void zsh_lists(FILE *out)
 {
     zsh_list_begin(out, "_musterctl_settings");

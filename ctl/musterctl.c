@@ -258,7 +258,7 @@ static void show_failure(const struct options *o, const struct command *c, const
     fprintf(stderr, "musterctl: %s\n", text != NULL ? text : "the command failed");
 }
 
-/* Of a list, its first column. */
+/* The first column of a list. */
 static void show_names(const char *prefix, const struct command *c, const json_t *reply)
 {
     size_t i;
@@ -515,7 +515,7 @@ static int musterctl_unreachable(const char *path, int why)
     return EXIT_UNREACHABLE;
 }
 
-/* What runs without a server does so here. */
+/* Runs here what runs without a server. */
 static int musterctl_run_offline(const struct options *o, const struct words *w, const char *path,
                                  enum doctor_server server)
 {

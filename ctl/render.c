@@ -182,7 +182,7 @@ static bool column_is_shown(const struct command *c, const struct command_column
     return (c->record || !at->wide) && (!at->optional || is_in_a_row(rows, at->name));
 }
 
-/* Those that a row has; of a table only those that are not wide, and the node if there are
+/* Chooses those that a row has; of a table only those that are not wide, and the node if there are
  * several. */
 static void choose_columns(struct columns *cols, const struct command *c, const json_t *reply)
 {

@@ -34,7 +34,7 @@ static json_t *number_of(const struct param *p, bool limits)
     return schema;
 }
 
-/* What a value looks like in JSON. Times and sizes have units, so they are texts. */
+/* The schema of a value in JSON. Times and sizes have units, so they are texts. */
 static json_t *ctl_schema_value_of(const struct param *p, bool limits)
 {
     if (p->type == PARAM_BOOL)

@@ -162,7 +162,7 @@ struct entry {
     char detail[ALARM_DETAIL_BYTES], known_by[ALARM_BY_BYTES], note[ALARM_NOTE_BYTES];
 };
 
-/* Of an alarm: what was told of it. */
+/* Facts that were told of an alarm. */
 struct kept {
     struct alarm *alarm;
     struct alarm_rule rule;
@@ -287,7 +287,7 @@ static void entry_write(const struct kept *k)
     keeper_write();
 }
 
-/* What alarms do. */
+/* Work of alarms. */
 
 static alarms_told_fn *told_fns[ALARMS_TOLD_MAX];
 static unsigned told_count;

@@ -55,7 +55,7 @@ struct alarms_news {
 };
 const char *alarms_what_name(enum alarms_what what);       /* "raised" */
 const char *alarms_action(const struct alarms_news *news); /* what to do now; "": nothing */
-/* Who delivers them: called at the home of the duty, for alarms that are to be delivered. Set
+/* Delivers them: called at the home of the duty, for alarms that are to be delivered. Set
  * before workers run. */
 typedef void alarms_told_fn(struct worker *w, const struct alarms_news *news);
 enum { ALARMS_TOLD_MAX = 4 };

@@ -1,4 +1,4 @@
-/* What admin/alarms.c and its commands share. */
+/* Parts that admin/alarms.c and its commands share. */
 #pragma once
 
 struct command;

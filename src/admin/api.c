@@ -135,7 +135,7 @@ static void on_finished(struct command_call *call, void *arg)
     command_return(&j->ended, j->worker, on_ended);
 }
 
-/* What the request asks for behind this call is not begun. */
+/* Does not begin what the request asks for behind this call. */
 static void api_late(struct command_late *late, const char *text)
 {
     struct api_job *j = CONTAINER_OF(late, struct api_job, late);
@@ -149,7 +149,7 @@ static void api_late(struct command_late *late, const char *text)
                                           .error = err_name(E_TIMEOUT) });
 }
 
-/* Who runs the row: what somebody changes and may not read is read by the server. */
+/* The principal that runs the row: what somebody changes and may not read is read by the server. */
 static const struct principal *job_who(const struct api_job *j, const struct command *c)
 {
     bool looks = j->blind && c == api_row(&j->target, HTTP_M_GET);
@@ -183,7 +183,7 @@ static void refuse_unproven(struct api_job *j)
                                          .code = "confirm-password" });
 }
 
-/* What it stands for is refused, or it stands for nothing. */
+/* Refuses what it stands for, or that it stands for nothing. */
 static void refuse_cursor(struct api_job *j)
 {
     job_refuse(j, &(struct api_problem){ .status = 400,

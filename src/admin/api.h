@@ -18,7 +18,7 @@ struct feature;
 
 enum { API_BODY_MAX = 256 << 10, API_ANSWER_MAX = 16 << 20, API_PARTS_MAX = 8, API_PAGE = 100 };
 
-/* What a path names. */
+/* The target that a path names. */
 struct api_target {
     bool found;       /* some row has such a path */
     bool by_name;     /* of /commands/NAME: the body has all arguments */

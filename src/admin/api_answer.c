@@ -178,7 +178,7 @@ void api_failed(struct api_job *j)
                                              .report = j->call.command->report ? &j->call : NULL });
 }
 
-/* What a thing is: its row, or all its rows. */
+/* Adds a thing: its row, or all its rows. */
 static void add_thing(struct buf *out, const struct command_call *call)
 {
     if (api_is_single(call->command) && call->rows != NULL)

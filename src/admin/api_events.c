@@ -47,7 +47,7 @@ struct stream_of_events {
     uint64_t at[EVENT_TOPICS]; /* numbers of the next ones */
     uint64_t said_us;          /* when something was written last */
 };
-/* Of one worker. */
+/* Streams of one worker. */
 struct events_worker {
     struct list streams;
     struct timer tick;
@@ -103,7 +103,7 @@ static void put_line(struct buf *out, slice line)
     buf_lit(out, "}");
 }
 
-/* What there is of a topic, until the socket has enough to do. */
+/* Sends what there is of a topic, until the socket has enough to do. */
 static void send_topic(struct stream_of_events *s, unsigned topic)
 {
     struct buf out, data;

@@ -400,7 +400,7 @@ static json_t *operation(const struct command *c, enum http_verb method, const c
     return op;
 }
 
-/* Of a thing with an ETag. */
+/* Adds the answers of a thing with an ETag. */
 static void add_unchanged(json_t *op, const char *path, struct arena *tmp)
 {
     struct api_target t;

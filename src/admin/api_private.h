@@ -96,7 +96,7 @@ bool api_without_etag(struct http_request *r);
 bool api_blames_cursor(const struct api_job *j);
 /* With members in place of options (base/command_options.h). */
 void api_members_named(struct buf *out, const struct command *c, slice text);
-/* What a call of `c` says, with members, unless the client has options. */
+/* Text of a call of `c`, with members, unless the client has options. */
 slice api_words(const struct api_job *j, const struct command *c, slice text);
 void api_failed(struct api_job *j); /* answers with what the call failed with */
 void api_succeeded(struct api_job *j);

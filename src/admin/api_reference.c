@@ -106,7 +106,7 @@ static void page_code(struct page *p, const char *around, slice text)
     xml_close(&p->x);
 }
 
-/* What a value may be. */
+/* The type of a value. */
 
 static slice type_word(json_t *schema)
 {

@@ -6,7 +6,7 @@
 #include "base/buf.h"
 #include <jansson.h>
 
-/* Of a single row, or NULL. */
+/* The column of a single row, or NULL. */
 static const struct command_column *same_column(const struct command *get, const char *name)
 {
     return command_column_find(api_is_single(get) ? get->columns : NULL, slice_of(name));
@@ -37,7 +37,7 @@ bool api_sends_back(const struct api_job *j, const struct command *c)
     return found;
 }
 
-/* What GET answers. */
+/* The answer of GET. */
 static json_t *same_shown(const struct command_call *call)
 {
     struct buf text;

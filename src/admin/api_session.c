@@ -117,7 +117,7 @@ const struct api_session_row api_session_rows[] = {
     { 0 },
 };
 
-/* Of a request with a cookie. */
+/* The secret of a request with a cookie. */
 
 slice api_session_secret(const struct http_request *r)
 {
@@ -172,7 +172,7 @@ enum err api_session_who(struct http_request *r, struct principal *who, struct w
     return e;
 }
 
-/* What a limited session has to do first. */
+/* Answers with what a limited session has to do first. */
 static bool is_limited(struct http_request *r, const struct console_view *v)
 {
     bool factor = (v->must & CONSOLE_MUST_FACTOR) != 0;

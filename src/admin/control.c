@@ -328,7 +328,7 @@ static void control_accepted(struct loop *loop, int fd, const struct sockaddr *p
     client_awaits(cl, FIRST_REQUEST_MS);
 }
 
-/* What stands where the socket should be; NULL: a socket, so another server listens. */
+/* The thing that stands where the socket should be; NULL: a socket, so another server listens. */
 static const char *control_in_place(const char *path)
 {
     struct stat st;

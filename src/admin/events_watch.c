@@ -66,7 +66,7 @@ static struct {
     struct timer timer;
     unsigned turns;
     struct watch alarms, audit, settings;
-    /* What was said of each alarm, by hashes of its name and its row. */
+    /* Words that were said of each alarm, by hashes of its name and its row. */
     struct said {
         uint64_t name, row;
     } said[ALARMS_MAX];

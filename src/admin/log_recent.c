@@ -17,7 +17,7 @@
 enum { TEXTS_BYTES = 8 * LOG_LINE_BYTES, LINE_BYTES_MAX = 3 * TEXTS_BYTES };
 
 struct event_ring log_recent = EVENT_RING(LOG_RECENT_MAX, LOG_RECENT_BYTES);
-/* Of areas with a permission of their own. */
+/* Lines of areas with a permission of their own. */
 static struct event_ring guarded = EVENT_RING(LOG_RECENT_MAX, LOG_RECENT_BYTES);
 struct event_ring log_recent_texts = EVENT_RING(LOG_RECENT_MAX, LOG_RECENT_BYTES);
 

@@ -190,7 +190,7 @@ static void strays_sweep(struct store_batch **b)
     }
 }
 
-/* Of owners that may not change settings any more. */
+/* Drops candidates of owners that may not change settings any more. */
 void settings_candidate_sweep(void)
 {
     struct entry **at = &entries;
@@ -435,7 +435,7 @@ static void candidate_run_drop(struct command_call *call)
 
 /* Difference, and who has one. */
 
-/* Who changed the setting after the candidate was based on it; NULL: nobody. */
+/* The person who changed the setting after the candidate was based on it; NULL: nobody. */
 static const char *conflict_of(const struct entry *e, struct arena *tmp)
 {
     const struct settings_touch *last = settings_last(e->setting);
@@ -698,7 +698,7 @@ static void apply_done(struct settings_turn *t)
     settings_turn_over(t);
 }
 
-/* What was counted is what is applied. */
+/* The counted value is what is applied. */
 static bool was_counted(const struct counting *c, const struct entry *e)
 {
     const struct count *one = c->first;

@@ -298,7 +298,7 @@ static void add_away_values(const struct settings_turn *t, struct buf *out, bool
     }
 }
 
-/* What setting_format() gives for that stored value. */
+/* Text that setting_format() gives for that stored value. */
 static slice stored_text(const struct setting *s, slice stored, struct arena *tmp)
 {
     char *text = arena_new(tmp, char, SETTING_BYTES_MAX);

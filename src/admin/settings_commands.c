@@ -142,7 +142,7 @@ static void admin_settings_run_reset(struct command_call *call)
     turn_if_accepted(t);
 }
 
-/* What applies without a value of its own. */
+/* The value that applies without one of its own. */
 static void default_text(const struct setting *s, char *out, size_t cap)
 {
     if (s->general != NULL) {
@@ -160,7 +160,7 @@ static const char *source(const struct setting *s)
     return s->locked ? "node file" : settings_stored_find(s) != NULL ? "database" : "default";
 }
 
-/* Who changed it last, if the history knows. */
+/* Adds who changed it last, if the history knows. */
 static void add_last(struct command_call *call, const struct setting *s)
 {
     const struct settings_touch *last = settings_last(s);

@@ -498,7 +498,7 @@ static void confirm_done(struct settings_turn *t)
     settings_turn_over(t);
 }
 
-/* Who confirms a change may make it. */
+/* Confirming a change needs the right to make it. */
 static void confirm_checked(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct settings_turn *t = arg;

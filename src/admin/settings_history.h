@@ -17,7 +17,7 @@ void settings_history_add(struct settings_turn *t, struct store_batch *b);
 void settings_history_item(struct settings_turn *t, struct store_batch *b,
                            const struct settings_item *item);
 void settings_history_away(struct settings_turn *t, struct store_batch *b); /* all of them */
-/* Of the setting for all domains, if `name` is that of one for a domain; NULL: unknown, too. */
+/* The setting for all domains, if `name` is that of one for a domain; NULL: unknown, too. */
 const struct setting *settings_of_all(slice name);
 void settings_history_done(struct settings_turn *t); /* it is committed */
 /* A version waits to be confirmed: a sentence; NULL: none does. */

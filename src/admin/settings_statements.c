@@ -13,7 +13,7 @@ STMT(settings_version_item, "version-item",
      "INSERT INTO setting_change (version, name, was, became) VALUES ($1, $2, $3, $4)", "itTT", "");
 STMT(settings_version_trim, "version-trim", "DELETE FROM setting_version WHERE id <= $1", "i", "");
 STMT(settings_item_trim, "item-trim", "DELETE FROM setting_change WHERE version <= $1", "i", "");
-/* Those beyond $1, with the version that is about to be written. */
+/* Versions beyond $1, with the version that is about to be written. */
 STMT(settings_versions_beyond, "versions-beyond",
      "SELECT count(*) FROM setting_version WHERE id <= (SELECT max(id) FROM setting_version) + 1 - "
      "$1",

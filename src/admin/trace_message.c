@@ -14,7 +14,7 @@
 
 enum { WITHIN_MS = 5 * 60 * 1000, LONGEST_MS = 30 * 24 * 3600 };
 
-/* What is asked for. */
+/* The address that is asked for. */
 struct trace_address {
     slice given;
     slice account; /* if other servers know that by the given one; else empty */

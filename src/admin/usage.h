@@ -6,14 +6,14 @@ struct buf;
 struct command;
 struct command_arg;
 
-/* What musterctl does itself, and its own options. */
+/* Commands that musterctl does itself, and its own options. */
 struct usage_own {
     const char *syntax; /* "watch COMMAND [--every TIME]"; NULL ends the table */
     const char *doc;    /* as that of a command */
 };
 extern const struct usage_own usage_own_commands[], usage_own_options[], usage_exit_codes[];
 
-/* What it is, what is allowed, and where a secret comes from. */
+/* Writes what it is, what is allowed, and where a secret comes from. */
 void usage_note(struct buf *out, const struct command_arg *a);
 /* "user add JID [--password PASSWORD]" */
 void usage_line(struct buf *out, const struct command *c);
@@ -21,5 +21,5 @@ void usage_line(struct buf *out, const struct command *c);
 void usage_part(struct buf *out, const struct command_arg *a);
 /* "JID" or "--password PASSWORD" */
 void usage_arg(struct buf *out, const struct command_arg *a);
-/* What it does, and that it asks before. */
+/* Writes what it does, and that it asks before. */
 void usage_doc(struct buf *out, const struct command *c);

@@ -304,7 +304,7 @@ static void alarm_told(struct worker *w, const struct alarms_news *news)
     }
 }
 
-/* What was switched off has nothing to say any more. */
+/* A target that was switched off has nothing to say any more. */
 static void targets_changed(struct worker *w, const struct setting *s)
 {
     if (telling.worker != w)
@@ -338,7 +338,7 @@ static void mail_describe(struct buf *text, const struct alarms_news *n)
     buf_lit(text, "\n");
 }
 
-/* Those of the setting, or those of them that it is still to be sent to. */
+/* Recipients of the setting, or those of them that it is still to be sent to. */
 static slice mail_recipients(struct arena *tmp)
 {
     slice all[MAIL_RECIPIENTS_MAX], rest[MAIL_RECIPIENTS_MAX], list = SLICE("");

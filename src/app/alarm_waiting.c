@@ -37,7 +37,7 @@ static struct store_stmt drop_stmt = {
     .params = "iii",
     .cols = "",
 };
-/* Of too many, the newest. */
+/* Reads all; of too many, the newest. */
 static struct store_stmt all_stmt = {
     .name = "alarm-waiting.all",
     .sql = "SELECT entry, what, at_us, alarm, severity, worst, detail FROM alarm_waiting "

@@ -114,7 +114,7 @@ static void note_staple(const struct cert_import *in, const struct tls_chain *ch
                                   out->notes, in->certificate);
 }
 
-/* Of the certificates behind the first. */
+/* Checks the certificates behind the first. */
 static enum err check_issuers(const struct cert_import *in, const struct tls_chain *chain,
                               int64_t now, struct why *why)
 {

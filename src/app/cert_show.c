@@ -59,7 +59,7 @@ static void cert_show_add(struct command_call *call, const struct cert_use *use,
     command_text(call, "certificate", slice_of(use->certificate));
 }
 
-/* Of a domain whose certificate cannot be read: just that. */
+/* Says of a domain just that its certificate cannot be read. */
 static void cert_show_add_unread(struct command_call *call, const struct cert_use *use,
                                  const char *domain)
 {

@@ -448,7 +448,7 @@ static void trust_submit(struct command_call *call,
         command_fail(call, E_AGAIN, "all helper threads are busy; try again");
 }
 
-/* What would never be used. */
+/* Refuses what would never be used. */
 static enum err trust_check(const struct tls_cert_facts *f, const char *path, struct why *why)
 {
     int64_t now = (int64_t)(clock_wall_us() / 1000000);
@@ -463,7 +463,7 @@ static enum err trust_check(const struct tls_cert_facts *f, const char *path, st
     return E_AUTH;
 }
 
-/* Of those in the file that are the same. */
+/* Whether it is the first of those in the file that are the same. */
 static bool trust_is_first(const struct tls_chain *chain, size_t at)
 {
     for (size_t i = 0; i < at; i++)
@@ -499,7 +499,7 @@ static const struct trust_entry *trust_entry_of(unsigned store, const char *fing
     return NULL;
 }
 
-/* Those that are there already count once. */
+/* Certificates that are there already count once. */
 static enum err trust_has_room(unsigned store, const struct tls_chain *chain, const char *path,
                                struct why *why)
 {

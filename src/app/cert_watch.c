@@ -168,7 +168,7 @@ static uint64_t next_look_ms(int64_t expires)
     return left < 2 * DAY_S ? (uint64_t)(left - DAY_S) * 1000 + 1000 : DAY_MS;
 }
 
-/* Those that a mail tells of, copied. */
+/* Certificates that a mail tells of, copied. */
 struct expiring {
     struct arena *arena;
     struct cert_expiring *item;

@@ -84,7 +84,7 @@ static size_t certs_add_pair(struct tls_cert *certs, const struct node_cert *pai
     return 2;
 }
 
-/* Of a pair of the data folder: whether TLS takes it. */
+/* Whether TLS takes this pair of the data folder. */
 static bool certs_usable(const struct node_cert *pair, struct why *why)
 {
     const struct tls_cert one = { NULL, pair->certificate, pair->key };

@@ -52,7 +52,7 @@ void certs_read(struct cert_uses *out, const struct node_file *file, struct aren
 void cert_use_again(struct cert_use *out, const struct cert_use *use, struct arena *arena);
 /* Whether one of its DNS names covers the domain (io/tls_names.h). */
 bool cert_names(const struct tls_cert_facts *facts, const char *domain, struct arena *arena);
-/* Those that it does not name, "a.test, b.test", or "". */
+/* Domains that it does not name, "a.test, b.test", or "". */
 const char *cert_missing(const struct tls_cert_facts *facts, const char *const *domain,
                          size_t count, struct arena *arena);
 /* The certificate of the node file for just this domain; NULL: it names none. */

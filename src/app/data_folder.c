@@ -196,7 +196,7 @@ static struct renaming what_changes(const struct node_file *file, const char *ol
 
 enum { NOTES_BYTES_MAX = 1 << 20 };
 
-/* What the operator has to change. */
+/* Notes on what the operator has to change. */
 struct rename_notes {
     const struct node_file *file;
     const struct renaming *renaming;

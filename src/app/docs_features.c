@@ -85,7 +85,7 @@ static const struct {
     { PART_REQUEST, "request", in_requests }, { PART_SERVICE, "service", in_services },
 };
 
-/* What only the tests have is in no table. */
+/* A feature that only the tests have is in no table. */
 static bool is_of_tests(const struct feature *f)
 {
 #ifdef MUSTER_DEBUG

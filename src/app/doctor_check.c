@@ -240,7 +240,7 @@ static int facts_look_ms(const struct doctor_facts *f)
     return f->in_server ? LOOK_IN_SERVER_MS : LOOK_MS;
 }
 
-/* What a look into the file says. */
+/* Judges what a look into the file says. */
 static void judge_content(const struct doctor_facts *f, struct doctor_finding *out)
 {
     switch (f->database_look) {
@@ -413,7 +413,7 @@ static void facts_of_postgresql(struct doctor_facts *f, const char *url)
              *name != '\0' && *why.text != '\0' ? ": " : "", why.text);
 }
 
-/* Of a socket that refuses who looks. */
+/* Facts of a socket that refuses who looks. */
 static void facts_of_control(struct doctor_facts *f, const char *control)
 {
     f->control = control;
@@ -498,7 +498,7 @@ static bool doctor_answers(const struct doctor_facts *f)
     return (f->runs || f->closed) && !f->hangs;
 }
 
-/* What mends what the check of the node file finds. */
+/* The remedy for what the check of the node file finds. */
 static const char *mend_finding(struct command_call *call, const struct doctor_facts *f,
                                 const struct node_finding *found)
 {

@@ -11,7 +11,7 @@
 struct command_call;
 struct node_file;
 
-/* Of the machine. -1: not known. */
+/* Facts of the machine. -1: not known. */
 struct doctor_facts {
     bool runs;         /* a server runs with this node file */
     bool in_server;    /* it is this process */

@@ -13,7 +13,7 @@ enum { CAPS_PARTS_MAX = 2048, CAPS_INPUT_BYTES_MAX = 256 << 10, CAPS_HASH_MAX = 
 
 enum caps_version { CAPS_1, CAPS_2 };
 
-/* What a presence announces. */
+/* Capabilities that a presence announces. */
 struct caps_key {
     enum caps_version version;
     slice algo;  /* "sha-1"; empty: a client that knows no hashes (before XEP-0115 1.4) */

@@ -9,7 +9,7 @@
 struct content_cut {
     struct xml_span start, end;
 };
-/* Of a child in a content namespace. */
+/* The prefix of a child in a content namespace. */
 struct content_cut content_prefix(slice unit, const struct xml_child *child);
 
 /* Writes jabber:client for jabber:server in the declarations of all elements, in place. Both have

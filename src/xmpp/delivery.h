@@ -8,7 +8,7 @@
 struct stanza;
 
 enum delivery_to { TO_BARE, TO_FULL };
-/* What the account has. */
+/* Sessions that the account has. */
 enum delivery_have {
     HAVE_NO_ACCOUNT,
     HAVE_NONE,     /* no available resource */

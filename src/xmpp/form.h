@@ -47,7 +47,7 @@ struct form_field {
     unsigned value_count;
 };
 
-/* What was read. */
+/* A form that was read. */
 struct form {
     enum form_kind kind;
     slice form_type; /* FORM_TYPE; empty: none */

@@ -50,7 +50,7 @@ static slice lower_ascii(slice s, struct arena *tmp)
 
 static bool jid_part_fits(slice s) { return s.len > 0 && s.len <= JID_PART_MAX; }
 
-/* What mapping may have brought in: a fullwidth '@', say. */
+/* Separators that mapping may have brought in: a fullwidth '@', say. */
 static bool no_separators(slice local)
 {
     for (size_t i = 0; i < local.len; i++)

@@ -10,7 +10,7 @@ enum affiliation { AFF_OUTCAST, AFF_NONE, AFF_MEMBER, AFF_ADMIN, AFF_OWNER };
 enum room_role { ROLE_NONE = 0, ROLE_VISITOR = 1, ROLE_PARTICIPANT = 2, ROLE_MODERATOR = 3 };
 enum { AFFILIATIONS = AFF_OWNER + 1, ROOM_ROLES = ROLE_MODERATOR + 1 };
 
-/* What a role may do (§5.1.1) beside what settings of the room allow it. */
+/* Rights of a role (§5.1.1) beside what settings of the room allow it. */
 enum role_act {
     ACT_PRESENT,     /* is in the room, and gets messages and presence */
     ACT_SPEAK,       /* sends messages to all in a moderated room */
@@ -20,7 +20,7 @@ enum role_act {
 };
 bool role_may(enum room_role r, enum role_act act);
 
-/* What an affiliation may do (§5.2.1). */
+/* Rights of an affiliation (§5.2.1). */
 enum affiliation_act {
     ACT_ENTER,         /* an open room */
     ACT_ENTER_MEMBERS, /* a members-only room */
@@ -41,7 +41,7 @@ bool affiliation_may(enum affiliation a, enum affiliation_act act);
 enum { ROOM_MODERATED = 1, ROOM_MEMBERS_ONLY = 2 };
 enum room_role affiliation_role(enum affiliation a, unsigned room); /* bits ROOM_ */
 
-/* Who asks for a change, or whom it is about. Somebody who is not in the room has ROLE_NONE. */
+/* The asker of a change, or whom it is about. Somebody who is not in the room has ROLE_NONE. */
 struct muc_standing {
     enum affiliation affiliation;
     enum room_role role;

@@ -10,7 +10,7 @@ enum {
     LOOKS_MAX = 3,
 };
 
-/* What the ASCII characters end as that do not just become lower case. The test compares it with
+/* Forms of the ASCII characters that do not just become lower case. The test compares it with
  * ICU's table. */
 static const char looks[128][LOOKS_MAX + 1] = {
     ['"'] = "''", ['%'] = "o/o", ['0'] = "o",  ['1'] = "l", ['I'] = "l",

@@ -17,7 +17,7 @@ NODISCARD enum err nickname_enforce(slice text, struct arena *tmp, slice *out);
 /* The same, and E_SYNTAX if it is longer than `most` bytes then. */
 NODISCARD enum err nickname_enforce_within(slice text, size_t most, struct arena *tmp, slice *out);
 
-/* Of a nickname that was enforced: for comparing (RFC 8266 §2.4), whatever the case. */
+/* Key of a nickname that was enforced: for comparing (RFC 8266 §2.4), whatever the case. */
 slice nickname_key(slice nickname, struct arena *tmp);
 /* And what it looks like: "Iarry" and "larry", "b0b" and "Bob" and a "bоb" with a Cyrillic letter.
  */

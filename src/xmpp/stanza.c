@@ -302,7 +302,7 @@ static slice child_ns(const struct stanza_source *src, const struct xml_child *c
     return name_space(src, c->ns_stream, c->ns);
 }
 
-/* What is left out of a child: a declaration that says what is inherited, or a prefix. */
+/* The part that is left out of a child: a declaration that says what is inherited, or a prefix. */
 static struct content_cut child_cut(const struct stanza_source *src, const struct xml_child *c)
 {
     if (c->own_xmlns.len > 0)

@@ -71,7 +71,7 @@ enum stanza_named {
     NAMED_MAIL     /* by the mail address that stands for it */
 };
 
-/* What presence an error answers. */
+/* Kind of the presence that an error answers. */
 enum stanza_refused {
     REFUSED_OTHER,
     REFUSED_AVAILABLE, /* but what a client has sent to this address alone */

@@ -160,7 +160,7 @@ static const struct rule to_server[] = {
     { 0 },
 };
 
-/* Of all roles, behind their own. */
+/* Rules of all roles, behind their own. */
 static const struct rule everywhere[] = {
     { BIT(CLOSED), BIT(IS_BOUND), SAME, STREAM_LEAVE, NO_REASON },
     { BIT(CLOSED), ALL_INPUTS, SAME, STREAM_NONE, NO_REASON },

@@ -50,7 +50,7 @@ enum stream_state {
     STREAM_STATE_COUNT
 };
 
-/* What came from the peer, then what happened on our side. */
+/* Input that came from the peer, then what happened on our side. */
 enum stream_input {
     STREAM_GOT_HEADER,
     STREAM_GOT_END,
