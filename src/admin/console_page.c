@@ -77,6 +77,7 @@ static void send_file(struct http_request *r, const struct file *f)
     if (!http_has_etag(http_header(r, "If-None-Match"), slice_of(etag))) {
         a.status = 200;
         a.type = f->type;
+        a.constant = true;
         a.body = gzip ? (slice){ f->gz_from, (size_t)(f->gz_end - f->gz_from) } : plain_of(f);
         if (gzip)
             http_header_line(&lines, "Content-Encoding", SLICE("gzip"));

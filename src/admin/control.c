@@ -28,6 +28,7 @@ enum {
     NEXT_REQUEST_MS = 60 * 1000, /* after an answer */
     REQUEST_BYTES_MAX = 64 * 1024,
     REPLY_BYTES_MAX = 16 * 1024 * 1024,
+    OUTPUT_HIGH = 256 * 1024,
     ACTOR_BYTES_MAX = 32,
     PATH_BYTES_MAX = 108,   /* struct sockaddr_un */
     PEER_GROUPS_MAX = 1024, /* a peer in more of them is known by the first ones */
@@ -36,8 +37,8 @@ enum {
 
 static const struct conn_limits limits = {
     .input_bytes = REQUEST_BYTES_MAX,
-    .output_high = REPLY_BYTES_MAX,
-    .output_max = 2 * REPLY_BYTES_MAX,
+    .output_high = OUTPUT_HIGH,
+    .output_max = REPLY_BYTES_MAX,
     .handshake_ms = 1000,
 };
 
@@ -207,11 +208,13 @@ static size_t control_on_input(struct conn *c, slice data)
     struct client *cl = conn_owner(c);
     size_t used = 0;
     slice line, rest;
-    while (cl->call.arena == NULL && slice_cut(slice_from(data, used), '\n', &line, &rest)) {
+    while (cl->call.arena == NULL && !conn_waits_for_reader(c) &&
+           slice_cut(slice_from(data, used), '\n', &line, &rest)) {
         used += line.len + 1;
         run_line(cl, line);
     }
-    if (cl->call.arena == NULL && data.len - used >= REQUEST_BYTES_MAX) {
+    bool whole = slice_cut(slice_from(data, used), '\n', &line, &rest);
+    if (cl->call.arena == NULL && !whole && data.len - used >= REQUEST_BYTES_MAX) {
         write_refusal(c, E_LIMIT, "found a request of more than 64 KiB, allowed at most that");
         conn_close(c);
     }
@@ -221,6 +224,10 @@ static size_t control_on_input(struct conn *c, slice data)
 static void control_on_event(struct conn *c, enum conn_event ev)
 {
     struct client *cl = conn_owner(c);
+    if (ev == CONN_HIGH)
+        (void)conn_waits_for_reader(c);
+    else if (ev == CONN_LOW)
+        conn_release(c, CONN_HOLD_OUTPUT);
     if (ev != CONN_EOF)
         return;
     cl->input_ended = true;

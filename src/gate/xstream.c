@@ -228,10 +228,23 @@ void xstream_can_be_resumed(struct xstream *x)
         conn_ends_held(x->conn);
 }
 
-bool xstream_takes_input(const struct xstream *x)
+void xstream_is_slow(struct xstream *x, bool on)
 {
-    return x->holds == 0 && stream_reads(x->role, x->state) &&
-           (x->conn == NULL || conn_loop(x->conn) != NULL);
+    if (on)
+        xstream_hold(x, CONN_HOLD_OUTPUT); /* stop reading a peer that reads slowly */
+    else
+        xstream_release(x, CONN_HOLD_OUTPUT);
+    if (x->ops->slow != NULL)
+        x->ops->slow(x, on);
+}
+
+bool xstream_takes_input(struct xstream *x)
+{
+    if (x->conn != NULL && conn_loop(x->conn) == NULL)
+        return false;
+    if (x->conn != NULL && x->holds == 0 && conn_is_high(x->conn))
+        xstream_is_slow(x, true);
+    return x->holds == 0 && stream_reads(x->role, x->state);
 }
 
 /* Rates: token buckets of one second, refilled when looked at. */
@@ -526,16 +539,6 @@ static size_t xstream_on_input(struct conn *c, slice data)
 }
 
 /* Events of the connection. */
-
-void xstream_is_slow(struct xstream *x, bool on)
-{
-    if (on)
-        xstream_hold(x, CONN_HOLD_OUTPUT); /* stop reading a peer that reads slowly */
-    else
-        xstream_release(x, CONN_HOLD_OUTPUT);
-    if (x->ops->slow != NULL)
-        x->ops->slow(x, on);
-}
 
 static void xstream_secured(struct xstream *x)
 {

@@ -195,7 +195,9 @@ static inline void xstream_wait(struct xstream *x) { xstream_hold(x, CONN_HOLD_S
 static inline void xstream_go(struct xstream *x) { xstream_release(x, CONN_HOLD_STREAM); }
 /* From now on its peer sends again what has not arrived (XEP-0198): conn_ends_held(). */
 void xstream_can_be_resumed(struct xstream *x);
-bool xstream_takes_input(const struct xstream *x);
+/* Whether it takes another unit: not while a hold is set, nor while more output waits than the
+ * high-water mark, whether the peer's requests came in one read or in many. */
+bool xstream_takes_input(struct xstream *x);
 /* One unit from the start of `data`; bytes used; 0: not complete, or the stream has failed. */
 size_t xstream_read(struct xstream *x, slice data, int32_t *stanzas);
 

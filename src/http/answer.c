@@ -230,10 +230,15 @@ void http_break(struct http_request *r)
 
 void http_answer(struct http_request *r, const struct http_answer *a)
 {
+    struct exchange *x = CONTAINER_OF(r, struct exchange, r);
     bool none = has_no_body(a->status);
     http_start(r, a, none ? 0 : (int64_t)a->body.len);
-    if (!none)
+    if (a->constant && !none && !r->head) {
+        conn_write_constant(x->h->conn, a->body);
+        x->owed = 0;
+    } else if (!none) {
         http_send(r, a->body);
+    }
     http_finish(r);
 }
 

@@ -159,6 +159,8 @@ static size_t http_conn_on_input(struct conn *c, slice data)
     while (done < data.len && !h->given && takes_input(h)) {
         if (h->x == NULL && h->last) /* the connection closes: further input is ignored */
             return data.len;
+        if (h->x == NULL && conn_waits_for_reader(c))
+            return done;
         enum http_read event =
             http_read(&h->reader, h->x != NULL ? &h->x->head : NULL, slice_from(data, done), &step);
         done += step.used;
@@ -196,7 +198,7 @@ static void http_conn_on_event(struct conn *c, enum conn_event ev)
             h->x->r.route->drained(&h->x->r);
         break;
     case CONN_HIGH: /* a client that does not read its answers must wait with further requests */
-        conn_hold(c, CONN_HOLD_OUTPUT);
+        (void)conn_waits_for_reader(c);
         break;
     case CONN_LOW:
         conn_release(c, CONN_HOLD_OUTPUT);
@@ -244,7 +246,7 @@ struct conn *http_upgrade(struct http_request *r, slice headers)
 
 static const struct conn_limits limits = { .input_bytes = 128 * 1024,
                                            .output_high = 256 * 1024,
-                                           .output_max = 64 * 1024 * 1024,
+                                           .output_max = 4 * 1024 * 1024,
                                            .handshake_ms = 15000,
                                            .user_timeout_ms = 60000 };
 

@@ -115,8 +115,8 @@ static unsigned check_route(struct http_conn *h)
         return 204;
     if ((x->r.route->methods & x->r.method) == 0)
         return 405;
-    if (h->local->server->crowded != NULL && (x->r.route->flags & HTTP_WHEN_CROWDED) == 0 &&
-        h->local->server->crowded())
+    if (h->local->server->crowded != NULL && h->local->server->crowded() &&
+        (x->r.route->flags & HTTP_WHEN_CROWDED) == 0)
         return 503;
     if (x->r.body_len > 0 && (uint64_t)x->r.body_len > x->r.route->body_max)
         return 413;

@@ -4,7 +4,8 @@
  *
  * A connection stays on the worker that accepted it, and everything about a request happens on that
  * worker's thread. Requests on one connection are answered in order: one that is pipelined behind
- * another is not read before that one is answered.
+ * another is not read before that one is answered, nor while more than 256 KiB of answers wait for
+ * the client to read them.
  *
  * Limits: http.header-bytes, 64 header fields, 8 KiB of target, the route's body_max, the times and
  * rates of rows.c. Idle connections own no buffers. */
@@ -108,6 +109,7 @@ struct http_answer {
     const char *policy; /* Content-Security-Policy; NULL: nothing may be loaded or framed */
     slice headers;      /* more lines, made with http_header_line() */
     slice body;
+    bool constant; /* the body stays as it is until the process ends: it is sent without a copy */
 };
 void http_answer(struct http_request *r, const struct http_answer *a);
 void http_answer_text(struct http_request *r, unsigned status, slice text); /* text/plain */

@@ -123,6 +123,8 @@ const char *conn_tls_cipher(const struct conn *c);  /* "TLS_AES_256_GCM_SHA384";
  * `bytes` contiguous, valid until the next call on this connection. After close both do nothing /
  * give a buffer that is dropped. */
 void conn_write(struct conn *c, slice data);
+/* Without a copy: the bytes stay as they are until the process ends. */
+void conn_write_constant(struct conn *c, slice data);
 char *conn_reserve(struct conn *c, size_t bytes);
 void conn_commit(struct conn *c, size_t bytes);
 size_t conn_output_bytes(const struct conn *c); /* queued, not yet written to the socket */
@@ -131,6 +133,10 @@ bool conn_has_arrived(const struct conn *c);
 /* Whether more than the high-water mark is queued: at once, in place of CONN_HIGH, which comes at
  * the end of the tick. CONN_LOW follows. */
 bool conn_is_high(struct conn *c);
+/* The same for an owner that answers what it reads, asked before each request: reading is held with
+ * CONN_HOLD_OUTPUT, which the owner releases at CONN_LOW. So at most the high-water mark and one
+ * answer are queued, however many requests came in one read. */
+bool conn_waits_for_reader(struct conn *c);
 
 /* Reading stops while any reason bit is set; each user has its own bit. */
 enum conn_hold {

@@ -47,6 +47,17 @@ void conn_chunk_free(struct conn_chunk *k)
         mem_free(&k);
 }
 
+static void append_chunk(struct conn *c, struct conn_chunk *k)
+{
+    k->next = NULL;
+    k->at = 0;
+    if (c->out == NULL)
+        c->out = k;
+    else
+        c->out_last->next = k;
+    c->out_last = k;
+}
+
 /* A new last chunk with that much room: small if it is the first and that is enough. */
 static struct conn_chunk *add_chunk(struct conn *c, size_t room)
 {
@@ -63,14 +74,10 @@ static struct conn_chunk *add_chunk(struct conn *c, size_t room)
         k = chunk_alloc(cap);
     }
     metric_add(&io_output_bytes, (int64_t)cap);
-    k->next = NULL;
-    k->at = k->len = 0;
+    k->bytes = k->data;
+    k->len = 0;
     k->cap = (uint32_t)cap;
-    if (c->out == NULL)
-        c->out = k;
-    else
-        c->out_last->next = k;
-    c->out_last = k;
+    append_chunk(c, k);
     return k;
 }
 
@@ -157,13 +164,26 @@ void conn_write(struct conn *c, slice data)
     while (left > 0) {
         struct conn_chunk *k = c->out_last;
         size_t n;
-        if (k == NULL || k->len == k->cap)
+        if (k == NULL || k->len >= k->cap)
             k = add_chunk(c, left < LARGE_CAP ? left : LARGE_CAP);
         n = left < k->cap - k->len ? left : k->cap - k->len;
         memcpy(k->data + k->len, data.ptr + (data.len - left), n);
         k->len += (uint32_t)n;
         left -= n;
     }
+    conn_out_added(c, data.len);
+}
+
+void conn_write_constant(struct conn *c, slice data)
+{
+    if (refuses_output(c) || data.len == 0)
+        return;
+    ensure(data.len <= UINT32_MAX / 2);
+    struct conn_chunk *k = mem_alloc(sizeof *k);
+    k->bytes = data.ptr;
+    k->len = (uint32_t)data.len;
+    k->cap = 0;
+    append_chunk(c, k);
     conn_out_added(c, data.len);
 }
 
@@ -185,7 +205,7 @@ char *conn_reserve(struct conn *c, size_t bytes)
     c->sinking = refuses_output(c);
     if (c->sinking)
         return sink(conn_local(c->loop), bytes);
-    if (k == NULL || k->cap - k->len < bytes)
+    if (k == NULL || k->cap < k->len + bytes)
         k = add_chunk(c, bytes);
     return k->data + k->len;
 }
@@ -255,7 +275,7 @@ static void flush_clear(struct conn *c)
     while (c->out_bytes > 0 && !c->blocked && c->state < CONN_ENDING) {
         size_t count = 0, bytes = 0;
         for (struct conn_chunk *k = c->out; k != NULL && count < CONN_IOV_MAX; k = k->next) {
-            iov[count].iov_base = k->data + k->at;
+            iov[count].iov_base = (char *)(uintptr_t)k->bytes + k->at;
             iov[count].iov_len = k->len - k->at;
             bytes += iov[count++].iov_len;
         }
@@ -296,6 +316,14 @@ bool conn_is_high(struct conn *c)
     if (!c->high && c->loop != NULL && c->state == CONN_OPEN)
         c->high = conn_output_bytes(c) > c->limits->output_high;
     return c->high;
+}
+
+bool conn_waits_for_reader(struct conn *c)
+{
+    if (!conn_is_high(c))
+        return false;
+    conn_hold(c, CONN_HOLD_OUTPUT);
+    return true;
 }
 
 static void conn_out_tell_level(struct conn *c)

@@ -45,7 +45,8 @@ enum {
 
 struct conn_chunk {
     struct conn_chunk *next;
-    uint32_t at, len, cap; /* data[at..len) is to be written */
+    const char *bytes;     /* its own data, or what conn_write_constant() was given */
+    uint32_t at, len, cap; /* bytes[at..len) is to be written; cap: of its own data */
     char data[];
 };
 

@@ -233,7 +233,7 @@ static void leave_the_clear(struct conn *c)
 {
     for (const struct conn_chunk *k = c->out; k != NULL; k = k->next) {
         if (k->len > k->at)
-            pending_add(c->tls, k->data + k->at, k->len - k->at);
+            pending_add(c->tls, k->bytes + k->at, k->len - k->at);
     }
     conn_out_advance(c, c->out_bytes);
     c->state = CONN_HANDSHAKE;
@@ -561,14 +561,14 @@ static slice next_record(struct conn *c)
     size_t len = 0;
 
     if (k->len - k->at >= CONN_RECORD_BYTES)
-        return (slice){ k->data + k->at, CONN_RECORD_BYTES };
+        return (slice){ k->bytes + k->at, CONN_RECORD_BYTES };
     if (k->next == NULL)
-        return (slice){ k->data + k->at, k->len - k->at };
+        return (slice){ k->bytes + k->at, k->len - k->at };
     for (; k != NULL && len < CONN_RECORD_BYTES; k = k->next) {
         size_t n = k->len - k->at;
         if (n > CONN_RECORD_BYTES - len)
             n = CONN_RECORD_BYTES - len;
-        memcpy(l->gather + len, k->data + k->at, n);
+        memcpy(l->gather + len, k->bytes + k->at, n);
         len += n;
     }
     return (slice){ l->gather, len };
