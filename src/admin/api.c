@@ -1,8 +1,7 @@
 #include "admin/api_describe.h"
+#include "admin/api_documents.h"
 #include "admin/api_events.h"
 #include "admin/api_private.h"
-#include "admin/api_reference.h"
-#include "admin/console_page.h"
 #include "admin/control_json.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -545,9 +544,9 @@ static void options(struct http_request *r, slice rest)
     buf_fini(&lines);
 }
 
-static bool is_document(slice rest)
+static bool describes(slice rest)
 {
-    return slice_is(rest, "/") || slice_is(rest, "/openapi.json") || slice_is(rest, "/description");
+    return api_is_document(rest) || slice_is(rest, "/description");
 }
 
 /* "http://127.0.0.1:5281/api/v1", as the request has it: a host is pasted into a shell by readers
@@ -564,32 +563,29 @@ static slice own_base(const struct http_request *r)
                                  r->secure ? "https" : "http", SLICE_ARG(host)));
 }
 
-static void document(struct http_request *r, slice rest, const struct principal *who)
+static void answer_description(struct http_request *r, const struct principal *who)
 {
-    bool page = slice_is(rest, "/");
     struct buf out;
-    if (r->method != HTTP_M_GET) {
+    if (!api_without_etag(r))
+        return;
+    buf_init(&out, API_ANSWER_MAX);
+    api_describe(&out, who);
+    http_answer(r, &(struct http_answer){
+                       .status = 200, .type = "application/json", .body = buf_fit(&out) });
+    buf_fini(&out);
+}
+
+static void describe(struct http_request *r, slice rest, const struct principal *who)
+{
+    if (r->method != HTTP_M_GET)
         api_problem(r, &(struct api_problem){ .status = 405,
                                               .detail = SLICE("it can only be read"),
                                               .error = err_name(E_UNSUPPORTED),
                                               .methods = HTTP_M_GET });
-        return;
-    }
-    if (!api_without_etag(r))
-        return;
-    buf_init(&out, API_ANSWER_MAX);
-    if (page)
-        api_page(&out, own_base(r));
-    else if (slice_is(rest, "/description"))
-        api_describe(&out, who);
+    else if (api_is_document(rest))
+        api_document_answer(r, rest, own_base(r));
     else
-        api_openapi(&out);
-    http_answer(
-        r, &(struct http_answer){ .status = 200,
-                                  .type = page ? "text/html; charset=utf-8" : "application/json",
-                                  .policy = page ? CONSOLE_POLICY : NULL,
-                                  .body = buf_fit(&out) });
-    buf_fini(&out);
+        answer_description(r, who);
 }
 
 static void api_handle(struct http_request *r)
@@ -599,8 +595,8 @@ static void api_handle(struct http_request *r)
     r->data = NULL;
     if (!api_admit(r, &who))
         return;
-    if (is_document(rest)) {
-        document(r, rest, &who);
+    if (describes(rest)) {
+        describe(r, rest, &who);
         return;
     }
     if (!slice_starts(r->raw, SLICE(API_ROOT "/"))) /* the root was written in another way */

@@ -1,11 +1,14 @@
 #include "admin/api_describe.h"
 #include "admin/api_private.h"
+#include "admin/control_json.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/command.h"
 #include "base/ensure.h"
+#include "base/mem.h"
 #include "base/setting.h"
 #include <jansson.h>
+#include <pthread.h>
 #include <string.h>
 
 /* It is a shorter form of the OpenAPI document, with what a form and a dialog need and that does
@@ -135,19 +138,14 @@ static json_t *setting_json(const struct setting *s)
     return one;
 }
 
-static json_t *commands_json(const struct principal *who, bool local)
-{
-    char permission[COMMAND_PERMISSION_MAX];
-    json_t *all = json_array();
-    for (const struct command *c = command_first(); c != NULL; c = c->next) {
-        command_permission(c, permission, sizeof permission);
-        bool may = principal_may(who, permission) &&
-                   (c->also_permission == NULL || principal_may(who, c->also_permission));
-        if ((c->access == COMMAND_LOCAL) == local && may)
-            json_array_append_new(all, local ? local_json(c) : command_json(c));
-    }
-    return all;
-}
+/* Keeps as text what the rows say, each made once. */
+struct described_row {
+    const struct command *command; /* NULL: a setting */
+    struct buf text;
+};
+static struct described_row *rows;
+static size_t row_count;
+static pthread_once_t rows_once = PTHREAD_ONCE_INIT;
 
 static int part(const char *text, size_t len, void *out)
 {
@@ -155,20 +153,76 @@ static int part(const char *text, size_t len, void *out)
     return 0;
 }
 
+static void add_row(const struct command *c, json_t *json)
+{
+    struct described_row *row = &rows[row_count++];
+    row->command = c;
+    buf_init(&row->text, API_ANSWER_MAX);
+    json_dump_callback(json, part, &row->text, JSON_COMPACT);
+    ensure(!row->text.overflow && row->text.len > 0); /* all of it is in the program */
+    json_decref(json);
+}
+
+static void make_rows(void)
+{
+    size_t count = 0;
+    for (const struct command *c = command_first(); c != NULL; c = c->next)
+        count++;
+    for (const struct setting *s = setting_first(); s != NULL; s = s->next)
+        count += s->general == NULL;
+    rows = mem_alloc(count * sizeof rows[0]);
+    for (const struct command *c = command_first(); c != NULL; c = c->next)
+        add_row(c, c->access == COMMAND_LOCAL ? local_json(c) : command_json(c));
+    for (const struct setting *s = setting_first(); s != NULL; s = s->next)
+        if (s->general == NULL)
+            add_row(NULL, setting_json(s));
+}
+
+static bool describes_to(const struct principal *who, const struct command *c)
+{
+    char permission[COMMAND_PERMISSION_MAX];
+    if (c == NULL)
+        return principal_may(who, "settings.read");
+    command_permission(c, permission, sizeof permission);
+    return principal_may(who, permission) &&
+           (c->also_permission == NULL || principal_may(who, c->also_permission));
+}
+
+enum described_kind { DESCRIBED_COMMAND, DESCRIBED_LOCAL, DESCRIBED_SETTING };
+
+static enum described_kind kind_of(const struct command *c)
+{
+    return c == NULL                    ? DESCRIBED_SETTING
+           : c->access == COMMAND_LOCAL ? DESCRIBED_LOCAL
+                                        : DESCRIBED_COMMAND;
+}
+
+static void add_rows(struct buf *out, const char *name, enum described_kind kind,
+                     const struct principal *who)
+{
+    bool any = false;
+    buf_printf(out, ",\"%s\":[", name);
+    for (size_t i = 0; i < row_count; i++) {
+        if (kind_of(rows[i].command) != kind || !describes_to(who, rows[i].command))
+            continue;
+        if (any)
+            buf_lit(out, ",");
+        buf_add(out, buf_slice(&rows[i].text));
+        any = true;
+    }
+    buf_lit(out, "]");
+}
+
 void api_describe(struct buf *out, const struct principal *who)
 {
-    json_t *settings = json_array();
-    if (principal_may(who, "settings.read"))
-        for (const struct setting *s = setting_first(); s != NULL; s = s->next)
-            if (s->general == NULL)
-                json_array_append_new(settings, setting_json(s));
-    json_t *all = json_pack("{s:s,s:o,s:o,s:o}", "version", MUSTER_VERSION, "commands",
-                            commands_json(who, false), "local", commands_json(who, true),
-                            "settings", settings);
-    json_t *person = json_object();
-    json_object_set_new(person, "actor", json_stringn(who->actor.ptr, who->actor.len));
-    json_object_set_new(person, "role", json_stringn(who->role.ptr, who->role.len));
-    json_object_set_new(all, "who", person);
-    json_dump_callback(all, part, out, JSON_COMPACT);
-    json_decref(all);
+    (void)pthread_once(&rows_once, make_rows);
+    buf_printf(out, "{\"version\":\"%s\"", MUSTER_VERSION);
+    add_rows(out, "commands", DESCRIBED_COMMAND, who);
+    add_rows(out, "local", DESCRIBED_LOCAL, who);
+    add_rows(out, "settings", DESCRIBED_SETTING, who);
+    buf_lit(out, ",\"who\":{\"actor\":");
+    control_text(out, who->actor);
+    buf_lit(out, ",\"role\":");
+    control_text(out, who->role);
+    buf_lit(out, "}}");
 }

@@ -1,5 +1,5 @@
 /* api_reference: the API as a page for people, at /api/v1/. All of it is read from the OpenAPI
- * document, which is made anew for each request; nothing is known here of a command.
+ * document; nothing is known here of a command.
  *
  * It is a plain page; a script (web/admin/reference.js) only filters it and opens what an address
  * names. Any thread. Its size follows from the rows: some 3 MB. */

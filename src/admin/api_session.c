@@ -27,6 +27,7 @@
 #include "ops/second_factor.h"
 #include <arpa/inet.h>
 #include <openssl/crypto.h>
+#include <pthread.h>
 
 #define COOKIE_MARK "; Path=/; Secure; HttpOnly; SameSite=Strict"
 
@@ -222,20 +223,35 @@ bool api_session_spend(const struct http_request *r, const struct command *c)
 
 /* Answers. */
 
+/* Permissions that the commands need, each once, in the order of the commands. */
+static char (*all_permissions)[COMMAND_PERMISSION_MAX];
+static size_t permission_count;
+static pthread_once_t permissions_once = PTHREAD_ONCE_INIT;
+
+static void find_permissions(void)
+{
+    size_t commands = 0;
+    for (const struct command *c = command_first(); c != NULL; c = c->next)
+        commands++;
+    all_permissions = mem_alloc(commands * sizeof all_permissions[0]);
+    for (const struct command *c = command_first(); c != NULL; c = c->next) {
+        char *one = all_permissions[permission_count];
+        size_t i = 0;
+        command_permission(c, one, COMMAND_PERMISSION_MAX);
+        while (strcmp(all_permissions[i], one) != 0)
+            i++;
+        permission_count += i == permission_count;
+    }
+}
+
 static void add_permissions(struct buf *out, const struct principal *who)
 {
-    char one[COMMAND_PERMISSION_MAX], other[COMMAND_PERMISSION_MAX];
     bool any = false;
-    for (const struct command *c = command_first(); c != NULL; c = c->next) {
-        bool new = true;
-        command_permission(c, one, sizeof one);
-        for (const struct command *d = command_first(); d != c && new; d = d->next) {
-            command_permission(d, other, sizeof other);
-            new = strcmp(one, other) != 0;
-        }
-        if (!new || !principal_may(who, one))
+    (void)pthread_once(&permissions_once, find_permissions);
+    for (size_t i = 0; i < permission_count; i++) {
+        if (!principal_may(who, all_permissions[i]))
             continue;
-        buf_printf(out, "%s\"%s\"", any ? "," : "", one);
+        buf_printf(out, "%s\"%s\"", any ? "," : "", all_permissions[i]);
         any = true;
     }
 }

@@ -65,16 +65,40 @@ def test_nothing_of_the_api_ignores_if_match(api):
         assert api("GET", path, If_Match='"nothing"').status == 412, path
 
 
+@pytest.mark.parametrize("path", ["/openapi.json", "/"])
+def test_a_document_is_made_once(server, api, path):
+    """It has a strong ETag, is not sent again to those who have it, and costs almost nothing."""
+    first = api("GET", path)
+    etag = first.getheader("ETag")
+    assert first.status == 200 and etag.startswith('"')
+    assert api("GET", path, If_Match=etag).status == 200
+    known = api("GET", path, If_None_Match=f'"x", {etag}')
+    assert (known.status, known.text, known.getheader("ETag")) == (304, "", etag)
+    begun = server.cpu_seconds()
+    again = [api("GET", path) for _ in range(20)]
+    spent = server.cpu_seconds() - begun
+    assert all((one.text, one.getheader("ETag")) == (first.text, etag) for one in again)
+    assert spent < 20 * 0.02, f"{spent} s for 20 requests; each was 0.06 s and more"
+
+
+def test_the_page_is_of_its_host(api):
+    """Its examples name the host of the request, and so do their ETags."""
+    there = asked(api, "GET", "/", host="chat.example.org")
+    examples = set(re.findall(r"http://[^/]*/api/v1/", there.text))
+    assert examples == {"http://chat.example.org/api/v1/"} and "{base" not in there.text
+    assert there.headers["ETag"] != asked(api, "GET", "/").headers["ETag"]
+
+
 # Headers that hold lists, so that several lines of them are one list.
 LISTS = {"Accept", "Accept-Encoding", "Connection", "Content-Encoding", "Expect", "If-Match",
          "If-None-Match", "Prefer", "Sec-WebSocket-Protocol", "Upgrade", "X-Forwarded-For",
          "X-Forwarded-Proto"}
 
 
-def asked(api, method, path, *lines, body=""):
+def asked(api, method, path, *lines, body="", host="localhost"):
     """The answer to a request with these header lines."""
     with socket.create_connection(("127.0.0.1", api.port), timeout=TIMEOUT) as connection:
-        head = [f"{method} /api/v1{path} HTTP/1.1", "Host: localhost", "Connection: close",
+        head = [f"{method} /api/v1{path} HTTP/1.1", f"Host: {host}", "Connection: close",
                 f"Authorization: Bearer {api.token}", *lines]
         if body:
             head += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
