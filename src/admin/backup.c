@@ -326,8 +326,8 @@ static struct command create_command = {
             { .name = "folder",
               .kind = ARG_OPTIONAL,
               .type = PARAM_PATH,
-              .check = param_is_absolute,
-              .form = PARAM_ABSOLUTE,
+              .check = backup_takes_name,
+              .form = BACKUP_NAME_FORM,
               .doc = "folder to make on the server's host; the folder above must exist. Without "
                      "it, one that is named after the time is made in backup.folder" },
             { .name = "secrets",

@@ -25,8 +25,9 @@ enum {
     NAME_BYTES_MAX = 300
 };
 
-#define MANIFEST "MANIFEST"
-#define PARTIAL  "restore.partial"
+#define MANIFEST   "MANIFEST"
+#define UNFINISHED ".partial" /* the end of a name until the backup is whole */
+#define PARTIAL    "restore.partial"
 
 /* Folders of certificates (app/cert_store.h, app/cert_trust.h): each file in them. */
 static const char *const cert_folders[] = { "certs", "trust/federation", "trust/clients", NULL };
@@ -365,15 +366,30 @@ static enum err fill(struct making *m)
     return e == OK ? durable_sync_folder(m->folder, m->why) : e;
 }
 
+bool backup_takes_name(slice path)
+{
+    slice whole = slice_without_end(path, '/', 1);
+    const char *above = memrchr(whole.ptr, '/', whole.len);
+    slice name = above != NULL ? slice_from(whole, (size_t)(above + 1 - whole.ptr)) : whole;
+    bool unfinished = name.len >= sizeof UNFINISHED - 1 &&
+                      slice_is(slice_from(name, name.len - (sizeof UNFINISHED - 1)), UNFINISHED);
+    return slice_starts(path, SLICE("/")) && !unfinished && name.len <= BACKUP_NAME_MAX;
+}
+
 enum err backup_make(const char *folder, const struct backup_source *from, struct backup_info *out,
                      struct why *why)
 {
     char partial[DURABLE_PATH_MAX];
     struct stat st;
     *out = (struct backup_info){ 0 };
-    int len = snprintf(partial, sizeof partial, "%s.partial", folder);
-    if (len < 0 || len >= (int)sizeof partial)
-        return durable_failed(why, folder, ENAMETOOLONG);
+    const char *name = strrchr(folder, '/') + 1; /* hidden: no backup of the API has such a name */
+    int len =
+        snprintf(partial, sizeof partial, "%.*s.%s" UNFINISHED, (int)(name - folder), folder, name);
+    if (len < 0 || len >= (int)sizeof partial) {
+        why_set(why, "found a path of %zu bytes, allowed at most %zu", strlen(folder),
+                sizeof partial - sizeof "." UNFINISHED);
+        return E_LIMIT;
+    }
     if (lstat(folder, &st) == 0) {
         why_set(why, "%s: is there already; a backup makes its folder", folder);
         return E_EXISTS;

@@ -32,8 +32,16 @@ struct backup_info {
     char created[32];
 };
 
-/* Makes `folder`, whose parent must exist. E_EXISTS, E_FULL, E_IO, E_CORRUPT (the database is
- * damaged), E_CANCELED. On error nothing is left behind. */
+/* Whether a backup may have this path. Its temporary name is ".NAME.partial": names like that are
+ * not given to backups, and it must fit into the 255 bytes of a file name. */
+enum { BACKUP_NAME_MAX = 240 };
+#define BACKUP_NAME_FORM                                                                           \
+    "a path that begins with /; the name behind its last / has at most 240 bytes and does not "    \
+    "end in .partial"
+bool backup_takes_name(slice path);
+/* Makes `folder`, a path that backup_takes_name(), whose parent must exist. E_EXISTS, E_FULL, E_IO,
+ * E_LIMIT (the path is too long), E_CORRUPT (the database is damaged), E_CANCELED. On error nothing
+ * is left behind. */
 NODISCARD enum err backup_make(const char *folder, const struct backup_source *from,
                                struct backup_info *out, struct why *why);
 /* Reads only the list of its files. E_NOTFOUND: there is none; else as backup_verify(). */

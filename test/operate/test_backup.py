@@ -276,10 +276,35 @@ def test_paths(busy, tmp_path):
     assert "is there already" in refusal(busy, "backup", "create", tmp_path)
     assert "No such file" in refusal(busy, "backup", "create", tmp_path / "no" / "such")
     assert "No such file" in refusal(busy, "backup", "verify", tmp_path / "nothing")
-    (tmp_path / "b.partial").mkdir()  # of one that was killed
-    (tmp_path / "b.partial" / "muster.db").write_text("rest")
+    (tmp_path / ".b.partial").mkdir()  # of one that was killed
+    (tmp_path / ".b.partial" / "muster.db").write_text("rest")
     busy.ctl("backup", "create", tmp_path / "b")
-    assert not (tmp_path / "b.partial").exists()
+    assert not (tmp_path / ".b.partial").exists()
+
+
+@pytest.mark.sqlite
+def test_no_backup_takes_the_place_of_another(busy, tmp_path):
+    """Its temporary name is none that a backup may have, and folders of that kind stay."""
+    for name in "monday.partial", ".partial", "n" * 241, "n" * 300:
+        for given in name, f"{name}/":
+            told = refusal(busy, "backup", "create", f"{tmp_path}/{given}")
+            assert "at most 240 bytes and does not end in .partial" in told, given
+    longest = tmp_path / ("n" * 240)
+    busy.ctl("backup", "create", longest)
+    longest.rename(tmp_path / "monday.partial")
+    busy.ctl("backup", "create", tmp_path / "monday")
+    for name in "monday", "monday.partial":
+        busy.ctl("backup", "verify", tmp_path / name)
+    assert "found a path of 4" in refusal(busy, "backup", "create", tmp_path / ("d/" * 2040 + "b"))
+
+
+@pytest.mark.sqlite
+def test_the_api_refuses_such_names(make_server, tmp_path):
+    server = api_server(make_server, **{"backup.folder": str(tmp_path)})
+    for name in "monday.partial", "n" * 300:
+        refused = server.api("POST", "/commands/backup-create", {"folder": f"{tmp_path}/{name}"})
+        assert (refused.status, refused.json["argument"]) == (422, "folder"), refused.text
+        assert "at most 240 bytes" in refused.json["detail"]
 
 
 @pytest.mark.sqlite
@@ -409,7 +434,7 @@ def test_end_of_the_server_gives_a_backup_up(busy, tmp_path):
     ctl = busy.ctl_start("backup", "create", shim_free)
     busy.stop()
     ctl.communicate(timeout=30)
-    assert not (tmp_path / "b.partial").exists()
+    assert not (tmp_path / ".b.partial").exists()
     assert not shim_free.exists() or (shim_free / "MANIFEST").exists()
 
 
@@ -420,14 +445,16 @@ def test_the_server_ends_in_the_middle_of_a_backup(make_server, disk):
     alice = server.client("alice", "a")
     for i in range(30):
         store(server, alice, b"x" * 4000, f"{i}.txt", "text/plain")
-    backup = server.folder / "data-backup"  # the slow disk is what begins with this name
+    backups = server.folder / "data-backups"  # the slow disk is what begins like the data folder
+    backups.mkdir()
+    backup, unfinished = backups / "b", backups / ".b.partial"
     disk.turn(sync_ms=400)
     ctl = server.ctl_start("backup", "create", backup)
-    until("it has begun", backup.with_suffix(".partial").exists)
+    until("it has begun", unfinished.exists)
     server.stop()
     _, told = ctl.communicate(timeout=30)
     assert ctl.returncode != 0 and told.startswith("musterctl: ")
-    assert not backup.with_suffix(".partial").exists()
+    assert not unfinished.exists()
 
 
 @pytest.mark.skipif(not database.POSTGRESQL, reason="of PostgreSQL")

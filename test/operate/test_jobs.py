@@ -137,12 +137,14 @@ def test_what_comes_behind_users_is_canceled(make_server, disk, tmp_path, what):
 
 def test_a_backup_is_canceled(make_server, disk):
     server = make_server("alice", disk=disk)
-    backup = server.folder / "data-backup"  # the slow disk is what begins with this name
+    backups = server.folder / "data-backups"  # the slow disk is what begins like the data folder
+    backups.mkdir()
+    backup = backups / "b"
     disk.turn(sync_ms=200)
     process, job = begin(server, "backup", "create", backup)
     cancel(server, process, job)
     disk.turn(sync_ms=0)
-    assert not backup.exists() and not backup.with_suffix(".partial").exists()
+    assert list(backups.iterdir()) == []
     server.ctl("backup", "create", backup)
 
 
