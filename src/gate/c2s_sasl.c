@@ -12,6 +12,7 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "gate/c2s_attempts.h"
 #include "gate/c2s_external.h"
 #include "gate/c2s_rows.h"
 #include "gate/c2s_sasl2.h"
@@ -142,20 +143,21 @@ static const char *tls_text(const struct stream *s)
     return version != NULL ? version : s->x.secure ? "yes" : "none";
 }
 
-static void tell_failed(struct stream *s, enum sasl_failure f, const char *text)
+static void note_failed(struct stream *s, enum sasl_failure f, const char *text)
 {
     struct stream_auth *a = s->auth;
     char device[DEVICE_ID_TEXT];
     bool named = a->sasl != NULL && sasl_user(a->sasl).len > 0;
-    slice jid = named ? sasl_account(s, loop_scratch(worker_loop(s->x.worker))) : a->bare;
     if (text == NULL && a->sasl != NULL)
         text = sasl_note(a->sasl);
-    log_at(&log_c2s, f == SASL_ABORTED ? LOG_INFO : LOG_WARN, LOG_EV("auth.fail"),
-           LOG_C("reason", sasl_failure_name(f)),
-           LOG_C("text", text == NULL ? sasl_failure_text(f) : text), LOG_S("jid", jid),
-           LOG_C("mech", a->sasl == NULL ? "" : sasl_mech_name(a->mech)),
-           LOG_C("peer", stream_address(s).text), LOG_C("tls", tls_text(s)),
-           LOG_C("device", device_text(s, device)));
+    attempts_add(
+        s, &(struct auth_attempt){
+               .failure = f,
+               .text = text == NULL ? sasl_failure_text(f) : text,
+               .mech = a->sasl == NULL ? "" : sasl_mech_name(a->mech),
+               .tls = tls_text(s),
+               .device = device_text(s, device),
+               .jid = named ? sasl_account(s, loop_scratch(worker_loop(s->x.worker))) : a->bare });
 }
 
 void sasl_failed(struct stream *s, enum sasl_failure f, const char *text)
@@ -169,13 +171,15 @@ void sasl_failed(struct stream *s, enum sasl_failure f, const char *text)
     a->refusals += !guess;
     if (guess)
         auth_count(a->mech, AUTH_FAILED);
-    tell_failed(s, f, text);
+    note_failed(s, f, text);
     a->guessed = false;
     sasl_destroy(&a->sasl);
     a->bare = (slice){ 0 };
     a->profile->failure(s, f, text);
-    if (a->failures >= setting_int(&c2s_auth_attempts) || a->refusals >= REFUSALS_MAX)
-        xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("too many failed logins"));
+    if (a->failures < setting_int(&c2s_auth_attempts) && a->refusals < REFUSALS_MAX)
+        return;
+    attempts_failed(s);
+    xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("too many failed logins"));
 }
 
 static void sasl_do(struct stream *s, enum sasl_step step);
@@ -418,6 +422,7 @@ static void sasl_succeeded(struct stream *s)
     }
     auth_count(a->mech, AUTH_OK);
     latency_observe(LATENCY_LOGIN, a->begun_us, loop_now_us(worker_loop(s->x.worker)));
+    attempts_passed(s);
     log_info(&log_c2s, LOG_EV("auth.ok"), LOG_S("jid", a->bare),
              LOG_C("mech", sasl_mech_name(a->mech)), LOG_C("peer", stream_address(s).text),
              LOG_C("tls", tls_text(s)), LOG_C("device", device_text(s, device)));

@@ -6,6 +6,7 @@
 #include "base/metric.h"
 #include "base/setting.h"
 #include "gate/c2s.h"
+#include "gate/c2s_attempts.h"
 #include "gate/c2s_rows.h"
 #include "gate/c2s_sasl.h"
 #include "gate/stanza_limits.h"
@@ -117,9 +118,10 @@ struct stream_auth *stream_auth_of(struct stream *s)
 void stream_auth_free(struct stream *s)
 {
     struct stream_auth *a = s->auth;
-    s->auth = NULL;
     if (a == NULL)
         return;
+    attempts_failed(s);
+    s->auth = NULL;
     ensure(a->op == NULL && a->device_op == NULL); /* they would come back to it */
     timer_cancel(&a->turn);
     sasl_destroy(&a->sasl);

@@ -20,6 +20,8 @@ struct sasl_profile;
 struct tls_ctx;
 struct tls_trusted;
 
+struct auth_attempt;
+
 /* Needed until the session is bound; then freed (architecture §9). */
 struct stream_auth {
     struct arena *arena;
@@ -36,10 +38,11 @@ struct stream_auth {
     struct stream *stream;              /* of the timer */
     bool devices_seen;                  /* the account's devices were looked at for it */
     enum sasl_mech mech;
-    unsigned failures, refusals; /* wrong credentials / not even tried */
-    bool keyed;                  /* SCRAM: the next message is the proof */
-    bool guessed;                /* its credentials were compared, and were wrong */
-    char note[64];               /* of what was done before authentication (im/preauth.h) */
+    unsigned failures, refusals;   /* wrong credentials / not even tried */
+    struct auth_attempt *attempts; /* c2s_attempts.h: of these, those not in the log; the newest */
+    bool keyed;                    /* SCRAM: the next message is the proof */
+    bool guessed;                  /* its credentials were compared, and were wrong */
+    char note[64];                 /* of what was done before authentication (im/preauth.h) */
     uint8_t note_len;
     slice from; /* bare JID that the stream header named; empty: none */
     slice bare; /* authenticated as; len 0: not yet */

@@ -26,6 +26,14 @@ async def test_carbons(server):
     await phone.disconnect()
 
 
+async def test_a_client_that_tries_mechanisms_in_turn_warns_nobody(server):
+    """slixmpp as it is begins with channel bindings that it does not have, and ends with PLAIN."""
+    await (await Slix(server, "alice", mechanism=None).login()).disconnect()
+    lines = [line for line in server.log().splitlines() if "event=auth." in line]
+    assert [line.partition("event=")[2].split()[0] for line in lines] == ["auth.retried", "auth.ok"]
+    assert all("level=info" in line for line in lines), lines
+
+
 async def test_client_state(server):
     """XEP-0352: presence while inactive comes with the next message, its last state only."""
     phone = await Slix(server, "alice", ["xep_0352"]).login()

@@ -333,7 +333,9 @@ def test_the_journal_gets_lines_with_their_fields(make_server, monkeypatch, tmp_
         server.add_user("alice", "secret")
         before = server.log()
         odd = "alice\u2028PRIORITY=0"
-        assert server.connect().authenticate(name=odd, password="not it") is not None
+        guess = server.connect()
+        assert guess.authenticate(name=odd, password="not it") is not None
+        guess.close()
         lines = journal_lines(journal, lambda f: f.get("MUSTER_EVENT") == "auth.fail")
         fail = lines[-1]
         assert (fail["PRIORITY"], fail["MUSTER_KIND"], fail["SYSLOG_IDENTIFIER"]) == \

@@ -81,11 +81,15 @@ def test_a_login_is_one_line(server):
 
 
 def test_a_failed_login_says_why(server):
-    server.connect("alice").authenticate(password="wrong")
     server.ctl("user", "disable", "bob@localhost")
-    server.connect("bob").authenticate()
-    server.connect("alice").authenticate("SCRAM-SHA-256", flag="y")
+    for name, mechanism, options in (("alice", "PLAIN", {"password": "wrong"}),
+                                     ("bob", "PLAIN", {}),
+                                     ("alice", "SCRAM-SHA-256", {"flag": "y"})):
+        client = server.connect(name)
+        client.authenticate(mechanism, **options)
+        client.close()
     server.dial("alice", tls="none").open()
+    server.wait_log("(?s)(event=auth.fail .*){3}")
     found = lines(server, "auth.fail")
     assert len(found) == 3
     for line, reason, jid in zip(found, ("not-authorized", "account-disabled", "not-authorized"),
@@ -99,7 +103,10 @@ def test_a_failed_login_does_not_tell_whether_there_is_the_account(server):
     """Not even in the log, by its words."""
     for name, password in (("alice", "wrong"), ("nobody", "pencil")):
         for mechanism in ("PLAIN", "SCRAM-SHA-256"):
-            server.connect(name).authenticate(mechanism, password=password)
+            client = server.connect(name)
+            client.authenticate(mechanism, password=password)
+            client.close()
+    server.wait_log("(?s)(event=auth.fail .*){4}")
     words = {re.search(r'reason=\S+ text=("[^"]*")', line)[1] for line in
              lines(server, "auth.fail")}
     assert len(words) == 1 and "no such account, a wrong password" in words.pop()

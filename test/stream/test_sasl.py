@@ -1,4 +1,5 @@
 """SASL: RFC 6120 §6, RFC 5802 (SCRAM), RFC 4616 (PLAIN), RFC 5929 and 9266 (channel binding)."""
+import re
 import select
 import socket
 import ssl
@@ -105,10 +106,53 @@ def test_the_log_says_what_is_wrong_with_a_binding(server, mechanism, options, t
     for name in ("alice", "nobody"):
         client = server.connect(name)
         assert client.authenticate(mechanism, **options) == "not-authorized"
+        client.close()
+        server.wait_log(f"event=auth.fail .*jid={name}@localhost")
         line = next(line for line in server.log().splitlines()
                     if "event=auth.fail" in line and f"jid={name}@localhost" in line)
         assert text in line
         assert not any(text in xml.canonical(e) for e in client.log)
+
+
+TRIED = [("SCRAM-SHA-256-PLUS", {"binding": ("tls-unique", b"x" * 12)}),
+         ("SCRAM-SHA-256", {"flag": "y"}), ("PLAIN", {"password": "wrong"})]
+
+
+def about_logins(server):
+    return re.findall(r"level=(\S+) area=c2s event=(auth\.\S+) (.*)", server.log())
+
+
+@pytest.mark.parametrize("tried", [1, 2, 3])
+def test_who_tries_mechanisms_in_turn_and_logs_in_warns_nobody(server, tried):
+    """One line says what was tried: a client that lacks what it tries first is no guess. For the
+    limits each attempt counts when it is made."""
+    client = server.connect("alice")
+    for mechanism, options in TRIED[:tried]:
+        assert client.authenticate(mechanism, **options) == "not-authorized"
+    assert about_logins(server) == []
+    assert client.authenticate("PLAIN") is None
+    (level, event, line), (_, second, _) = about_logins(server)
+    assert (level, event, second) == ("info", "auth.retried", "auth.ok")
+    assert f"failed={tried} reason=not-authorized" in line and "jid=alice@localhost" in line
+    assert f"mech={TRIED[tried - 1][0]} " in line and "peer=127.0.0.1" in line
+    client.cut()
+    server.login("alice").close()
+    assert [event for _, event, _ in about_logins(server)][2:] == ["auth.ok"]
+
+
+@pytest.mark.parametrize("ends", ["closed", "lost", "limit", "stop"])
+def test_who_does_not_log_in_is_a_warning_for_each_attempt(server, ends):
+    client = server.connect("alice")
+    count = 4 if ends == "limit" else 2
+    for _ in range(count):
+        assert client.authenticate("PLAIN", password="wrong") == "not-authorized"
+    {"closed": client.close, "lost": client.cut, "stop": server.stop,
+     "limit": lambda: client.expect_stream_error("policy-violation")}[ends]()
+    server.wait_log(f"(?s)(event=auth.fail .*){{{count}}}") if ends != "stop" else None
+    found = about_logins(server)
+    assert [(level, event) for level, event, _ in found] == [("warn", "auth.fail")] * count
+    assert all("reason=not-authorized" in line and "jid=alice@localhost" in line
+               and "mech=PLAIN peer=127.0.0.1 tls=TLSv1.3" in line for _, _, line in found)
 
 
 def test_y_is_right_where_nothing_was_offered(make_server):
