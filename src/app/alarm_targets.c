@@ -21,6 +21,7 @@
 #include "home/node.h"
 #include "im/feature.h"
 #include "io/timer.h"
+#include <assert.h>
 #include <stdio.h>
 
 enum {
@@ -94,7 +95,7 @@ struct target {
     struct setting *level;
     /* Sends the first `sending` changes; target_done() follows, from inside, too. */
     void (*send)(struct target *t);
-    struct alarms_news news[TARGET_NEWS_MAX]; /* the oldest first; alarm NULL: a test */
+    struct alarms_news *news; /* TARGET_NEWS_MAX, the oldest first; alarm NULL: a test */
     unsigned count, sending, left_out, failures;
     bool busy, testing;
     bool ours; /* with a failure: the settings of this server lack something */
@@ -108,13 +109,16 @@ static void send_syslog(struct target *t);
 static void send_journald(struct target *t);
 static void send_snmp(struct target *t);
 
+/* Static, with no value in the program's file: memory only when it is written to. */
+#define NEWS ((struct alarms_news[TARGET_NEWS_MAX]){ { .alarm = NULL } })
 static struct target targets[] = {
-    { .name = "mail", .level = &by_mail, .send = send_mail },
-    { .name = "syslog", .level = &by_syslog, .send = send_syslog },
-    { .name = "journald", .level = &by_journald, .send = send_journald },
-    { .name = "snmp", .level = &by_snmp, .send = send_snmp },
+    { .name = "mail", .level = &by_mail, .send = send_mail, .news = NEWS },
+    { .name = "syslog", .level = &by_syslog, .send = send_syslog, .news = NEWS },
+    { .name = "journald", .level = &by_journald, .send = send_journald, .news = NEWS },
+    { .name = "snmp", .level = &by_snmp, .send = send_snmp, .news = NEWS },
 };
 enum { TARGETS = sizeof targets / sizeof *targets };
+static_assert(sizeof targets <= 2048, "what has values is in the program's file; queues are not");
 
 static struct {
     struct worker *worker; /* NULL: the duty is not here, or the server stops */

@@ -10,6 +10,7 @@
 #include "gate/s2s/s2s_gate.h"
 #include "home/here.h"
 #include "io/timer.h"
+#include <assert.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -84,12 +85,17 @@ static struct {
     pthread_mutex_t lock;
     _Atomic uint32_t changes; /* of names */
     struct map names;         /* slots that have one, without slot 0 */
-    struct slot slot[S2S_DOMAINS_MAX + 1];
+    uint32_t end;             /* behind the last slot that was ever used */
 } table = {
     .lock = PTHREAD_MUTEX_INITIALIZER,
     .names.key = slot_name,
-    .slot[0].name = "other",
+    .end = 1,
 };
+
+/* A megabyte, so without values of its own: memory that nobody has written to costs nothing. */
+static struct slot slots[S2S_DOMAINS_MAX + 1];
+static_assert(sizeof table <= 128,
+              "what has values is in the program's file, and read by each look");
 
 /* The last that a thread has counted for: most stanzas are for the same one as before. */
 static _Thread_local struct {
@@ -104,10 +110,12 @@ static struct slot *slot_make(slice name, bool sent)
     uint32_t room = (uint32_t)setting_int(&s2s_metrics_domains);
     if (table.names.count >= (sent ? room : room / 2) || /* whoever writes to us takes half of it */
         name.len >= S2S_DOMAIN_BYTES || name.len == 0)
-        return &table.slot[0];
-    struct slot *s = &table.slot[1];
+        return &slots[0];
+    struct slot *s = &slots[1];
     while (s->name[0] != '\0')
         s++;
+    if (s == &slots[table.end])
+        table.end++;
     memcpy(s->name, name.ptr, name.len);
     s->name[name.len] = '\0';
     map_put(&table.names, s);
@@ -127,7 +135,7 @@ static struct slot *slot_get(slice name, bool sent)
 static void slot_forget(struct slot *s)
 {
     void *had = map_del(&table.names, slot_name(s));
-    ensure(had == s && s != &table.slot[0]);
+    ensure(had == s && s != &slots[0]);
     *s = (struct slot){ .name = "" };
     atomic_fetch_add(&table.changes, 1);
 }
@@ -184,7 +192,7 @@ void s2s_domain_failed(slice domain, slice local, slice why, bool missing)
     struct slot *s = slot_get(domain, true);
     atomic_fetch_add(&s->failures, 1);
     uint64_t now = clock_wall_us();
-    if (missing || s == &table.slot[0])
+    if (missing || s == &slots[0])
         s->failing_us = 0;
     else if (s->failing_us == 0 || now > s->failed_us + idle_us)
         s->failing_us = now;
@@ -253,8 +261,8 @@ static void text_metric(struct buf *out, const char *total, const char *name, co
 {
     buf_printf(out, "# HELP muster_s2s_domain_%s%s %s\n# TYPE muster_s2s_domain_%s%s counter\n",
                name, total, help, name, total);
-    for (uint32_t i = 0; i <= S2S_DOMAINS_MAX; i++) {
-        struct slot *s = &table.slot[i];
+    for (uint32_t i = 0; i < table.end; i++) {
+        struct slot *s = &slots[i];
         if (s->name[0] == '\0')
             continue;
         uint64_t n = atomic_load((_Atomic uint64_t *)(void *)((char *)s + offset));
@@ -291,8 +299,8 @@ static bool slot_fails_for_long(const struct slot *s)
  * Where another domain of ours may reach it and does not, its next attempt counts. */
 static void failing_are_judged(struct worker *w, uint64_t now)
 {
-    for (uint32_t i = 1; i <= S2S_DOMAINS_MAX; i++) {
-        struct slot *s = &table.slot[i];
+    for (uint32_t i = 1; i < table.end; i++) {
+        struct slot *s = &slots[i];
         if (s->failing_us != 0 && (now > s->failed_us + idle_us ||
                                    !s2s_is_partner(w, slice_of(s->of), slice_of(s->name))))
             s->failing_us = 0;
@@ -303,8 +311,8 @@ static void failing_are_judged(struct worker *w, uint64_t now)
 static uint32_t failing_for_long(const struct slot **longest)
 {
     uint32_t count = 0;
-    for (uint32_t i = 1; i <= S2S_DOMAINS_MAX; i++) {
-        const struct slot *s = &table.slot[i];
+    for (uint32_t i = 1; i < table.end; i++) {
+        const struct slot *s = &slots[i];
         if (!slot_fails_for_long(s))
             continue;
         if (count++ == 0 || s->failing_us < (*longest)->failing_us)
@@ -318,8 +326,8 @@ static void failing_text(struct buf *out, const struct slot *longest, uint32_t c
 {
     uint32_t named = 0;
     buf_printf(out, "%s: %s", longest->name, longest->why);
-    for (uint32_t i = 1; i <= S2S_DOMAINS_MAX && named < OTHERS_NAMED; i++) {
-        const struct slot *s = &table.slot[i];
+    for (uint32_t i = 1; i < table.end && named < OTHERS_NAMED; i++) {
+        const struct slot *s = &slots[i];
         if (s != longest && slot_fails_for_long(s))
             buf_printf(out, "%s%s", named++ == 0 ? "; also failing: " : ", ", s->name);
     }
@@ -334,9 +342,9 @@ static void domains_look(struct timer *t, struct loop *loop)
     struct buf text;
     buf_init(&text, ALARM_TEXT_MAX);
     pthread_mutex_lock(&table.lock);
-    for (uint32_t i = 1; i <= S2S_DOMAINS_MAX; i++)
-        if (table.slot[i].name[0] != '\0' && now > table.slot[i].seen_us + forget_us)
-            slot_forget(&table.slot[i]);
+    for (uint32_t i = 1; i < table.end; i++)
+        if (slots[i].name[0] != '\0' && now > slots[i].seen_us + forget_us)
+            slot_forget(&slots[i]);
     failing_are_judged(worker_here(), now);
     uint32_t count = failing_for_long(&longest);
     if (count > 0)
@@ -354,6 +362,9 @@ void s2s_domains_start(struct s2s_worker *sw, struct worker *w)
 {
     if (worker_index(w) != 0)
         return;
+    pthread_mutex_lock(&table.lock);
+    memcpy(slots[0].name, "other", sizeof "other");
+    pthread_mutex_unlock(&table.lock);
     sw->domains_look.fn = domains_look;
     timer_set(worker_loop(w), &sw->domains_look, 1000);
 }
