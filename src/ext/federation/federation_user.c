@@ -78,26 +78,60 @@ struct store_stmt *const federation_user_stmts[] = {
     &stmt_get, &stmt_put, &stmt_drop, &stmt_inherit, &stmt_drop_reports, &stmt_template, NULL
 };
 
-/* Of an account with a row in the database. */
+/* Of an account with a row in the database. It never changes: another one takes its place. */
 struct federation_user {
     struct federation_rule own;
     struct federation_rule now; /* what applies, and what contacts were told by */
     slice department;
 };
 
+/* Most users have neither a rule nor a department, and share these. */
+static const struct federation_user plain[FEDERATION_MODES] = {
+    [FEDERATION_OFF].now.mode = FEDERATION_OFF,
+    [FEDERATION_ON].now.mode = FEDERATION_ON,
+};
+
 unsigned federation_user_slot;
 
-static struct federation_user *federation_user(const struct account *a)
+static const struct federation_user *federation_user(const struct account *a)
 {
     return a->state_of[federation_user_slot];
 }
 
-static void user_set_rule(struct federation_rule *at, const struct federation_rule *to)
+/* One block, with the texts behind it. */
+static const struct federation_user *user_keep(const struct federation_user *from)
 {
-    slice old = at->domains;
-    at->mode = to->mode;
-    at->domains = slice_keep(to->domains);
-    slice_release(&old);
+    size_t texts = from->own.domains.len + from->now.domains.len + from->department.len;
+    ensure(from->now.mode > FEDERATION_DEFAULT && from->now.mode < FEDERATION_MODES);
+    if (texts == 0 && from->own.mode == FEDERATION_DEFAULT)
+        return &plain[from->now.mode];
+    struct federation_user *u = mem_alloc(sizeof *u + texts);
+    char *at = (char *)(u + 1);
+    *u = *from;
+    u->own.domains = slice_lay(&at, from->own.domains);
+    u->now.domains = slice_lay(&at, from->now.domains);
+    u->department = slice_lay(&at, from->department);
+    return u;
+}
+
+static void user_drop(const struct federation_user *u)
+{
+    if (u != NULL && u != &plain[u->now.mode])
+        mem_free_((void *)(uintptr_t)u);
+}
+
+static void user_hold(struct account *a, const struct federation_user *u)
+{
+    a->state_of[federation_user_slot] = (void *)(uintptr_t)u;
+}
+
+/* to: its texts may be those of what was there before. */
+static void user_put(struct account *a, const struct federation_user *to)
+{
+    const struct federation_user *old = federation_user(a);
+    ensure(account_here(a) && old != NULL);
+    user_hold(a, user_keep(to));
+    user_drop(old);
 }
 
 static slice user_domain(const struct account *a) { return jid_split(a->jid).domain; }
@@ -212,25 +246,25 @@ static void user_tell(struct account *a, const struct federation_rule *was)
     presence_views_changed(a);
 }
 
-static void user_renew(struct account *a, struct federation_user *u)
+static void user_renew(struct account *a)
 {
     struct arena *tmp = arena_create(0);
-    struct federation_rule rule = user_rule(a, tmp), was = u->now;
-    if (!federation_rule_is(&rule, &was)) {
-        u->now = (struct federation_rule){ rule.mode, slice_keep(rule.domains) };
+    const struct federation_user *old = federation_user(a);
+    struct federation_user u = { old->own, user_rule(a, tmp), old->department };
+    if (!federation_rule_is(&u.now, &old->now)) {
+        user_hold(a, user_keep(&u));
         foreign_version_grows(a->worker); /* it may have been visited later than others */
-        user_tell(a, &was);
-        slice_release(&was.domains);
+        user_tell(a, &old->now);
+        user_drop(old);
     }
     arena_destroy(&tmp);
 }
 
 static void user_refresh(struct account *a, slice unused)
 {
-    struct federation_user *u = federation_user(a);
     (void)unused;
-    if (u != NULL)
-        user_renew(a, u);
+    if (federation_user(a) != NULL)
+        user_renew(a);
     federation_asked_judge(a);
 }
 
@@ -279,26 +313,19 @@ void federation_user_loaded(struct account *a, const struct store_batch *b, unsi
     ensure(account_here(a) && federation_user(a) == NULL);
     if (store_row_count(b, first) == 0)
         return;
-    struct federation_user *u = mem_new(struct federation_user);
     struct arena *tmp = arena_create(0);
-    struct federation_rule own = user_row(b, first);
-    a->state_of[federation_user_slot] = u;
-    u->department = slice_keep(store_text(b, first, 0, 2));
-    user_set_rule(&u->own, &own);
-    struct federation_rule now = user_rule(a, tmp);
-    user_set_rule(&u->now, &now);
+    struct federation_user u = { .own = user_row(b, first),
+                                 .department = store_text(b, first, 0, 2) };
+    user_hold(a, &u); /* user_rule() reads it */
+    u.now = user_rule(a, tmp);
+    user_hold(a, user_keep(&u));
     arena_destroy(&tmp);
 }
 
 void federation_user_unload(struct account *a)
 {
-    struct federation_user *u = federation_user(a);
-    if (u == NULL)
-        return;
-    slice_release(&u->own.domains);
-    slice_release(&u->now.domains);
-    slice_release(&u->department);
-    mem_free(&a->state_of[federation_user_slot]);
+    user_drop(federation_user(a));
+    user_hold(a, NULL);
 }
 
 void federation_user_inherit(struct store_batch *b, slice jid)
@@ -328,16 +355,15 @@ void federation_user_remove(struct account *a, struct store_batch *b)
 static void user_profile_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct account *a = arg;
-    struct federation_user *u = federation_user(a);
+    const struct federation_user *u = federation_user(a);
     ensure(account_is_pinned(a));
     if (result == STORE_OK && u != NULL && store_row_count(b, 0) > 0) {
-        slice old = u->department;
-        u->department = slice_keep(store_text(b, 0, 0, 2));
-        if (!slice_eq(u->department, old)) {
+        slice department = store_text(b, 0, 0, 2);
+        if (!slice_eq(u->department, department)) {
+            user_put(a, &(struct federation_user){ u->own, u->now, department });
             user_refresh(a, (slice){ 0 });
             foreign_version_grows_everywhere(a->worker);
         }
-        slice_release(&old);
     }
     account_unpin(a);
 }
@@ -384,9 +410,10 @@ static void user_change_apply(struct actor_change *base, enum err e)
     struct account *a = account_of(base->actor);
     ensure(account_is_pinned(a) && c->call != NULL);
     if (e == OK) {
-        command_changed(c->call, federation_rule_text(&federation_user(a)->own, c->call->arena),
+        const struct federation_user *u = federation_user(a);
+        command_changed(c->call, federation_rule_text(&u->own, c->call->arena),
                         federation_rule_text(&c->rule, c->call->arena));
-        user_set_rule(&federation_user(a)->own, &c->rule);
+        user_put(a, &(struct federation_user){ c->rule, u->now, u->department });
         user_refresh(a, (slice){ 0 });
         foreign_version_grows_everywhere(a->worker);
         command_done(c->call, "federation of %.*s: %s", SLICE_ARG(a->jid),
