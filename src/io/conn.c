@@ -170,6 +170,7 @@ static void conn_local_destroy(struct loop_local *local)
     ensure(list_empty(&l->todo) && list_empty(&l->dirty) && list_empty(&l->dead));
     io_conn_free_chunks(&l->small);
     io_conn_free_chunks(&l->large);
+    conn_tls_local_free(l);
     mem_free(&l->sink);
     mem_free(&l);
 }

@@ -67,6 +67,7 @@ struct conn_local {
     size_t cipher_len;
     char *sink; /* what conn_reserve() gives after the end */
     size_t sink_cap;
+    struct bio_st *bio; /* of OpenSSL, for the connection that uses it now; NULL: not made yet */
     char read[CONN_HEADROOM + CONN_READ_BYTES];
     char plain[CONN_HEADROOM + CONN_PLAIN_BYTES];
     char gather[CONN_RECORD_BYTES];
@@ -160,6 +161,7 @@ void conn_in_resume(struct conn *c);
 /* conn_tls.c */
 struct conn_tls *conn_tls_create(struct tls_ctx *ctx);
 void conn_tls_destroy(struct conn_tls **t);
+void conn_tls_local_free(struct conn_local *l);                             /* its BIO */
 NODISCARD bool conn_tls_input(struct conn *c, const char *ptr, size_t len); /* as conn_input() */
 void conn_tls_flush(struct conn *c);
 void conn_tls_shut(struct conn *c);               /* close_notify, once */

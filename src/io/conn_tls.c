@@ -170,14 +170,31 @@ static void attach_memory(struct conn_tls *t)
         tls_judgement_use(t->judgement, t->ssl);
 }
 
-static void attach_bio(struct conn *c)
+/* Before each call that reads or writes. All sessions of a loop share one BIO, which is for this
+ * connection now: one for each took 200 bytes of every idle connection. A connection that has come
+ * from another loop still has that one's; one that shakes has memory. */
+static void lend_bio(struct conn *c)
 {
-    pthread_once(&bio_once, bio_make);
-    BIO *bio = BIO_new(bio_method);
-    ensure(bio != NULL);
-    BIO_set_data(bio, c);
-    BIO_set_init(bio, 1);
-    SSL_set_bio(c->tls->ssl, bio, bio);
+    struct conn_local *l = conn_local(c->loop);
+    if (!c->secured)
+        return;
+    if (l->bio == NULL) {
+        pthread_once(&bio_once, bio_make);
+        l->bio = BIO_new(bio_method);
+        ensure(l->bio != NULL);
+        BIO_set_init(l->bio, 1);
+    }
+    BIO_set_data(l->bio, c);
+    if (SSL_get_rbio(c->tls->ssl) == l->bio)
+        return;
+    BIO_up_ref(l->bio);
+    SSL_set_bio(c->tls->ssl, l->bio, l->bio);
+}
+
+void conn_tls_local_free(struct conn_local *l)
+{
+    BIO_free(l->bio);
+    l->bio = NULL;
 }
 
 static void server_session(struct conn *c)
@@ -363,6 +380,7 @@ static size_t decrypt(struct conn *c, char *out, size_t cap)
     struct conn_tls *t = c->tls;
     size_t len = 0;
     errors_clear();
+    lend_bio(c);
     size_t n;
     while (t->in_len > 0 && len < cap) {
         if (SSL_read_ex(t->ssl, out + len, cap - len, &n) == 1) {
@@ -484,7 +502,7 @@ static slice leave_memory(struct conn *c)
         rest = mem_alloc((size_t)len);
         memcpy(rest, ptr, (size_t)len);
     }
-    attach_bio(c);
+    lend_bio(c);
     return (slice){ rest, len > 0 ? (size_t)len : 0 };
 }
 
@@ -500,8 +518,8 @@ static bool conn_tls_shaken(struct conn *c, struct shaken how)
     push_shaken(c);
     if (how.end != SHAKE_DONE || c->state != CONN_HANDSHAKE)
         return true;
-    slice rest = leave_memory(c);
     c->secured = true;
+    slice rest = leave_memory(c);
     metric_add(&io_tls_handshakes, 1);
     latency_observe_cut(LATENCY_TLS, c->since_us, c->loop->now_us);
     conn_opened(c);
@@ -587,6 +605,7 @@ void conn_tls_flush(struct conn *c)
         return;
     }
     errors_clear();
+    lend_bio(c);
     while (c->secured && c->out_bytes > 0 && may_send(c)) {
         slice record = next_record(c);
         size_t n;
@@ -607,6 +626,7 @@ void conn_tls_shut(struct conn *c)
         return;
     c->tls->shut = true;
     errors_clear();
+    lend_bio(c);
     (void)SSL_shutdown(c->tls->ssl); /* 0: the peer's is not there yet, and not awaited */
     conn_tls_push(c);
 }
