@@ -80,6 +80,18 @@ void buf_printf(struct buf *b, const char *fmt, ...)
     va_end(ap);
 }
 
+void buf_int(struct buf *b, int64_t n)
+{
+    char text[sizeof "-9223372036854775808"], *end = text + sizeof text, *at = end;
+    uint64_t rest = n < 0 ? -(uint64_t)n : (uint64_t)n;
+    do
+        *--at = (char)('0' + rest % 10);
+    while ((rest /= 10) > 0);
+    if (n < 0)
+        *--at = '-';
+    buf_append(b, at, (size_t)(end - at));
+}
+
 slice buf_left_out(const struct buf *b, const char *where)
 {
     ensure(b->overflow);

@@ -3,6 +3,7 @@
 #pragma once
 #include "base/slice.h"
 #include <stdarg.h>
+#include <stdint.h>
 
 struct buf {
     char *ptr;
@@ -18,6 +19,7 @@ void buf_clear(struct buf *b); /* keeps the memory, forgets an overflow */
 char *buf_reserve(struct buf *b, size_t bytes);
 void buf_append_grow(struct buf *b, const void *ptr, size_t len);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void buf_int(struct buf *b, int64_t n); /* decimal: a tenth of what buf_printf() costs */
 void buf_vprintf(struct buf *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 void buf_consume(struct buf *b, size_t bytes); /* drops the first bytes */
 

@@ -1,5 +1,6 @@
 #include "base/buf.h"
 
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,6 +24,27 @@ static void appends_in_order(void **state)
     assert_true(slice_is(slice_from(buf_slice(&b), 20000), "end"));
     buf_fini(&b);
     assert_null(b.ptr);
+}
+
+static void numbers_are_decimal(void **state)
+{
+    static const int64_t numbers[] = { 0, 7, -1, 10, 4294967296, INT64_MAX, INT64_MIN };
+    (void)state;
+    struct buf b, as_printed;
+    buf_init(&b, 1000);
+    buf_init(&as_printed, 1000);
+    for (unsigned i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        buf_int(&b, numbers[i]);
+        buf_lit(&b, ",");
+        buf_printf(&as_printed, "%" PRId64 ",", numbers[i]);
+    }
+    assert_true(slice_eq(buf_slice(&b), buf_slice(&as_printed)));
+    buf_fini(&b);
+    buf_fini(&as_printed);
+    buf_init(&b, 3);
+    buf_int(&b, 1234);
+    assert_true(b.overflow && b.len == 0);
+    buf_fini(&b);
 }
 
 static void holds_exactly_its_maximum(void **state)
@@ -116,6 +138,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(appends_in_order),
+        cmocka_unit_test(numbers_are_decimal),
         cmocka_unit_test(holds_exactly_its_maximum),
         cmocka_unit_test(printf_holds_exactly_its_maximum),
         cmocka_unit_test(overflow_lasts_until_cleared),

@@ -20,7 +20,6 @@
 #include "im/session.h"
 #include "io/conn.h"
 #include "xmpp/ns.h"
-#include <stdio.h>
 
 /* Logs addresses and types, never contents (`musterctl log trace c2s on`). */
 static void trace_stanza(const char *event, const struct stream *s, const struct stanza *st)
@@ -355,9 +354,12 @@ static void c2s_bound_deliver(struct stream *s, const struct down *d)
 
 static void acknowledge(struct stream *s, uint32_t h)
 {
-    char text[64];
-    int n = snprintf(text, sizeof text, "<a xmlns='" NS_SM "' h='%u'/>", h);
-    xstream_write(&s->x, (slice){ text, (size_t)n });
+    struct buf a;
+    buf_init(&a, 64);
+    buf_lit(&a, "<a xmlns='" NS_SM "' h='");
+    buf_int(&a, h);
+    buf_lit(&a, "'/>");
+    xstream_write_buf(&s->x, &a);
 }
 
 static void closed_by_home(struct stream *s, const struct down *d)

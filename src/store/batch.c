@@ -196,8 +196,11 @@ void store_add(struct store_batch *b, const struct store_stmt *stmt, int rows,
         b->overflow = true;
         return;
     }
-    *part_add(b) =
-        (struct store_part){ .stmt = stmt, .rows = rows, .at = b->len, .value_count = count };
+    *part_add(b) = (struct store_part){ .stmt = stmt,
+                                        .rows = rows,
+                                        .at = b->len,
+                                        .value_count = count,
+                                        .cols = (uint32_t)strlen(stmt->cols) };
     pack_all(b, stmt->params, vals, count);
 }
 
@@ -280,10 +283,9 @@ static struct store_cell cell_get(const struct store_batch *b, unsigned stmt, ui
 {
     ensure(b != NULL);
     const struct store_part *part = part_get(b, stmt);
-    size_t cols = strlen(part->stmt->cols);
     ensure(row < part->row_count);
-    ensure(col < cols);
-    size_t at = part->cell_first + row * cols + col;
+    ensure(col < part->cols);
+    size_t at = part->cell_first + (size_t)row * part->cols + col;
     struct store_cell cell;
     memcpy(&cell, b->cells.ptr + at * sizeof cell, sizeof cell);
     return cell;

@@ -23,6 +23,7 @@ struct store_part {
     int32_t rows; /* expected, or STORE_ANY_ROWS */
     uint32_t at;  /* its packed values in data, its late rows behind them */
     uint32_t value_count, late_count;
+    uint32_t cols;       /* of stmt->cols */
     uint32_t cell_first; /* results: the first cell of its rows */
     uint32_t row_count;
     int64_t changed;

@@ -317,10 +317,13 @@ static enum verdict federation_block_stage(struct account *a, const struct stanz
     bool answers = st->kind == STANZA_IQ && (st->type == TYPE_RESULT || st->type == TYPE_ERROR);
     if (foreign && answers && federation_asked_ends(a, st))
         return DROP;
+    slice other = foreign ? from : inviter_find(a->worker, st, a->jid);
+    if (other.len == 0)
+        return PASS; /* nobody of another server has to do with it */
     enum verdict v = why->again ? PASS : stranger_comes(a->worker, a, st, why);
     if (v != PASS)
         return v;
-    bool may = federation_may(a, foreign ? from : inviter_find(a->worker, st, a->jid));
+    bool may = federation_may(a, other);
     if (may || foreign_is_farewell(st)) {
         why->bare = why->bare || !may;
         return PASS;

@@ -154,6 +154,13 @@ static void cut_text(struct buf *out)
         out->len--;
 }
 
+/* A word that finds what is in the archive of this owner. */
+static void add_owner(struct buf *out, int64_t id)
+{
+    buf_lit(out, " " PRIVATE);
+    buf_int(out, id);
+}
+
 /* The same for the same message always: what is taken out of the index must be what went in.
  * false: nothing of it is indexed. */
 static bool message_words(struct buf *out, const struct archive_line *m, struct arena *tmp)
@@ -174,9 +181,9 @@ static bool message_words(struct buf *out, const struct archive_line *m, struct 
     if (out->len == 0)
         return false;
     if (sent)
-        buf_printf(out, " " PRIVATE "%lld", (long long)m->sender);
+        add_owner(out, m->sender);
     if (received && (!sent || m->rcpt != m->sender))
-        buf_printf(out, " " PRIVATE "%lld", (long long)m->rcpt);
+        add_owner(out, m->rcpt);
     return true;
 }
 

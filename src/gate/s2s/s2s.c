@@ -329,10 +329,12 @@ static bool partner_policy_is_new(struct partner *p)
 enum verdict s2s_check(struct session *s, struct stanza **st, struct refusal *why)
 {
     struct worker *w = s->account->worker;
-    slice to = jid_split(stanza_to(*st)).domain, local = jid_split(s->account->jid).domain;
+    slice to = jid_split(stanza_to(*st)).domain;
     ensure(worker_is_here(w));
-    if (to.len == 0 || s2s_gate_of(w) == NULL || s2s_is_ours(w, to) || !s2s_federates(w, local) ||
-        s2s_may(w, local, to))
+    if (to.len == 0 || s2s_gate_of(w) == NULL || s2s_is_ours(w, to))
+        return PASS;
+    slice local = jid_split(s->account->jid).domain;
+    if (!s2s_federates(w, local) || s2s_may(w, local, to))
         return PASS;
     if (foreign_is_farewell(*st)) /* the contact list changes, also if the edge sends nothing */
         return PASS;
