@@ -337,6 +337,8 @@ static void private_port_element(struct private_port *t, const struct elem *e)
     struct portable *p = t->to;
     slice name =
         slice_of(arena_printf(p->tmp, "{%.*s}%.*s", SLICE_ARG(e->ns_uri), SLICE_ARG(e->name)));
+    if (slice_is(e->ns_uri, NS_EJABBERD_BANNED)) /* the import has read it: no data of the user */
+        return;
     if (e->ns_uri.len == 0 || private_is_reserved(e->ns_uri)) {
         p->lost(p, "private data in a namespace of the protocol or in none:", name);
         return;

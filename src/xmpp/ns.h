@@ -42,6 +42,7 @@
 #define NS_IBR_TOKEN        "urn:xmpp:ibr-token:0"
 #define NS_PARS             "urn:xmpp:pars:0"
 #define NS_PRIVATE          "jabber:iq:private"
+#define NS_EJABBERD_BANNED  "jabber:ejabberd:banned"
 #define NS_DATA             "jabber:x:data"
 #define NS_DELAY            "urn:xmpp:delay"
 #define NS_LEGACY_DELAY     "jabber:x:delay"

@@ -170,6 +170,9 @@ static void import_answer(struct import *x)
         "along: %llu",
         x->dry ? "that would be imported" : "imported", (unsigned long long)x->imported,
         (unsigned long long)x->there, (unsigned long long)x->refused, (unsigned long long)x->left);
+    if (x->disabled > 0)
+        numbers = arena_printf(x->lasting, "%s; disabled: %llu", numbers,
+                               (unsigned long long)x->disabled);
     if (x->rooms + x->rooms_there + x->rooms_refused > 0)
         numbers = arena_printf(x->lasting, "%s; rooms %s: %llu, there already: %llu, refused: %llu",
                                numbers, x->dry ? "that would be imported" : "imported",
@@ -252,8 +255,8 @@ bool import_canceled(struct import *x)
 
 void import_report(struct import *x, slice user, const char *what, slice which)
 {
-    if (x->refused + x->left + x->there + x->rooms_there + x->rooms_refused + x->making.there +
-            x->making.refused >
+    if (x->refused + x->left + x->disabled + x->there + x->rooms_there + x->rooms_refused +
+            x->making.there + x->making.refused >
         REPORT_ROWS_MAX)
         return;
     command_row(x->call);
@@ -261,6 +264,14 @@ void import_report(struct import *x, slice user, const char *what, slice which)
     command_text(x->call, "what",
                  slice_of(arena_printf(x->call->arena, "%s%s%.*s", what, which.len > 0 ? " " : "",
                                        SLICE_ARG(which))));
+}
+
+void import_report_disabled(struct import *x, slice user)
+{
+    ensure(user.len > 0);
+    x->disabled++;
+    import_report(x, user, "is disabled, as it was there; `user enable` lets its user log in",
+                  (slice){ 0 });
 }
 
 void import_refuse(struct import *x, struct import_user *u, const char *why)

@@ -69,7 +69,8 @@ static void run_openfire(struct command_call *call)
     (const struct command_column[])                                                                \
     {                                                                                              \
         { .name = "user", .doc = "the account, as the source calls it" },                          \
-            { .name = "what", .doc = "what does not come along, or why it is refused" },           \
+            { .name = "what",                                                                      \
+              .doc = "what does not come along, why it is refused, or that it is disabled" },      \
         {                                                                                          \
             0                                                                                      \
         }                                                                                          \

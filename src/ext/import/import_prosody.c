@@ -99,9 +99,12 @@ static void write_account(struct prosody_user *u)
     struct xml_write *x = &u->x;
     struct lua_value v = prosody_read(u, "accounts");
     slice stored = lua_text(&v, "stored_key");
+    const struct lua_value *disabled = lua_get(&v, "disabled");
     xml_open(x, "user", NULL);
     xml_attr(x, "name", prosody_name(u->user, u->tmp));
     xml_attr_some(x, "password", lua_text(&v, "password"));
+    if (disabled != NULL && disabled->truth) /* Prosody 13; or it waits for its deletion */
+        xml_empty(x, "disabled", NS_PIE_MORE);
     if (stored.len == 0)
         return;
     xml_open_with(x, "scram-credentials", NS_PIE_SCRAM, "mechanism",

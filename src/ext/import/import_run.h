@@ -51,13 +51,14 @@ struct import {
     bool found; /* any user, of whatever kind */
     enum err e; /* of the source, or of the database */
     struct why why;
-    uint64_t imported, there, refused, left, told_us;
+    uint64_t imported, there, refused, left, disabled, told_us;
     struct command_call del; /* `user del` of one that is replaced, or `room import` */
     struct command_return back;
 };
 
 /* A line of the report: `which` is behind `what`, if it is not empty. */
 void import_report(struct import *x, slice user, const char *what, slice which);
+void import_report_disabled(struct import *x, slice user);
 void import_refuse(struct import *x, struct import_user *u, const char *why);
 /* Whether it is to end before its next step. */
 bool import_canceled(struct import *x);

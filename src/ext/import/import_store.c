@@ -102,6 +102,8 @@ static void import_take(struct import *x, struct import_user *u, struct storing 
     if (u->has == 0 && !u->piece)
         import_lost(&p.base, "a password: nobody can log in before `user password` sets one",
                     (slice){ 0 });
+    if (u->disabled_there && !u->piece)
+        import_report_disabled(x, u->jid);
     FEATURES_EACH (f, portable)
         if (import_asks(u, f->portable))
             f->portable->take(&p.base);

@@ -10,6 +10,7 @@
 #include "ext/import/import_openfire.h"
 #include "ext/import/import_pie.h"
 #include "xmpp/jid.h"
+#include "xmpp/ns.h"
 
 /* Keys. */
 
@@ -191,6 +192,19 @@ enum err import_user_domain(struct source_found *found, slice domain, const char
     return E_SYNTAX;
 }
 
+/* XEP-0227 has no element for it. ejabberd keeps a ban in the private data of the account, since
+ * version 24.06, and leaves the password. */
+static bool import_is_disabled(const struct elem *user)
+{
+    struct elem e, child;
+    for (bool more = elem_first(user, &e); more; more = elem_next(&e, &e))
+        if (elem_is(&e, "disabled", NS_PIE_MORE) ||
+            (elem_is(&e, "query", NS_PRIVATE) &&
+             elem_child(&e, "banned", NS_EJABBERD_BANNED, &child)))
+            return true;
+    return false;
+}
+
 struct import_user *import_user_read(const struct source_found *found, struct xml_work *xml,
                                      struct arena *tmp)
 {
@@ -205,9 +219,10 @@ struct import_user *import_user_read(const struct source_found *found, struct xm
     if (u->problem != NULL)
         return u;
     struct elem e;
+    u->disabled_there = import_is_disabled(&u->user);
+    u->disabled = u->disabled_there;
     u->piece = elem_child(&u->user, "continues", NS_PIE_MORE, &e);
     if (!u->piece)
         import_keys_of(u, tmp);
-    u->disabled = elem_child(&u->user, "disabled", NS_PIE_MORE, &e);
     return u;
 }
