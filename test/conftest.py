@@ -14,7 +14,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from harness import database, defaults, nodes, slow, slow_disk  # noqa: E402
+from harness import database, defaults, imports, nodes, slow, slow_disk  # noqa: E402
 from harness.bounded import bounded  # noqa: E402
 from harness.client import TIMEOUT  # noqa: E402
 from harness.muc import Room  # noqa: E402
@@ -222,7 +222,7 @@ def load(server, tmp_path):
         path = tmp_path / "users.xml"
         path.write_text(text)
         answer = server.bring(kind, str(path), *more)
-        return answer["text"], {(r["user"], r["what"]) for r in answer["rows"]}
+        return answer["text"], {(r["user"], r["what"]) for r in imports.lost_of(answer)}
     return load
 
 

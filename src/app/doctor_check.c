@@ -12,6 +12,8 @@
 #include "base/ensure.h"
 #include "base/setting.h"
 #include "base/units.h"
+#include "gate/c2s_hashes.h"
+#include "home/here.h"
 #include "io/address.h"
 #include "store/store.h"
 #include <errno.h>
@@ -701,6 +703,18 @@ static void add_listeners(struct command_call *call, const struct node_file *fil
     }
 }
 
+static void add_logins(struct command_call *call)
+{
+    const char *missing = c2s_hashes_missing(worker_node(call->worker), call->arena);
+    if (missing != NULL)
+        doctor_add(call, "logins", DOCTOR_WARNING, missing,
+                   "an account gets the keys when its user logs in with PLAIN or changes the "
+                   "password; `musterctl user password` sets a new one (docs/import.md)");
+    else
+        doctor_add(call, "logins", DOCTOR_OK,
+                   "all accounts with a password have keys of all SCRAM hashes", "");
+}
+
 static void add_alarms(struct command_call *call)
 {
     char detail[ALARM_DETAIL_BYTES];
@@ -733,6 +747,8 @@ void doctor_check_all(struct command_call *call, const struct node_file *file,
     add_node_file(call, &facts, file, look->revoked);
     if (doctor_answers(&facts))
         add_listeners(call, file);
-    if (facts.in_server)
+    if (facts.in_server) {
+        add_logins(call);
         add_alarms(call);
+    }
 }

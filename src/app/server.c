@@ -15,6 +15,7 @@
 #include "app/second_node.h"
 #include "app/tls_settings.h"
 #include "app/trim.h"
+#include "auth/hashes.h"
 #include "auth/looks.h"
 #include "auth/seal.h"
 #include "base/arena.h"
@@ -159,6 +160,8 @@ static enum err start_parts(struct server *s, struct why *why)
         e = seal_load(s->store, s->file->data, why);
     if (e == OK)
         e = looks_complete(s->store, why);
+    if (e == OK)
+        e = hashes_load(s->store, why);
     if (e == OK)
         e = settings_load(s->store, why);
     if (e == OK)

@@ -1,5 +1,6 @@
 #include "auth/credentials.h"
 #include "auth/devices.h"
+#include "auth/hashes.h"
 #include "auth/looks.h"
 #include "auth/schema_private.h"
 #include "auth/throttle.h"
@@ -25,14 +26,14 @@ struct store_stmt credential_stmt_get = {
     .name = "credential.get",
     /* Gives one row for unknown accounts, too: the secret is used to make fake keys. */
     .sql = "SELECT s.secret, a.id, a.disabled, c.salt, c.iterations, c.stored_key, c.server_key, "
-           "a.generation, s.factors, c.hash "
+           "a.generation, s.factors, c.hash, a.lacks "
            "FROM auth_secret s LEFT JOIN account a ON a.jid = $1 "
            "LEFT JOIN credential c ON c.account = a.id AND c.hash = CASE WHEN $2 >= 0 THEN $2 "
            "ELSE (SELECT o.hash FROM credential o WHERE o.account = a.id "
            "ORDER BY CASE o.hash WHEN 1 THEN 0 ELSE 1 END, o.hash DESC LIMIT 1) END "
            "WHERE s.id = 1",
     .params = "ti",
-    .cols = "bIIBIBBItI",
+    .cols = "bIIBIBBItII",
 };
 /* Records a changed work factor of new passwords as " since:iterations". 2,000 bytes are enough for
  * all changes that operators make. */
@@ -64,7 +65,8 @@ struct store_stmt credential_stmt_put = {
 };
 struct store_stmt credential_stmt_bump = {
     .name = "account.bump",
-    .sql = "UPDATE account SET generation = generation + 1 WHERE jid = $1 RETURNING generation",
+    .sql = "UPDATE account SET generation = generation + 1, lacks = 0 WHERE jid = $1 "
+           "RETURNING generation",
     .params = "t",
     .cols = "i",
 };
@@ -119,6 +121,12 @@ struct store_stmt credential_stmt_add_hash = {
     .params = "iibibb",
     .cols = "",
 };
+struct store_stmt credential_stmt_lacks_no_more = {
+    .name = "account.lacks-no-more",
+    .sql = "UPDATE account SET lacks = lacks & $2 WHERE id = $1", /* $2: all other hashes */
+    .params = "ii",
+    .cols = "",
+};
 struct store_stmt credential_stmt_reserve = {
     .name = "account.reserve",
     .sql = "INSERT INTO account(jid, created_us, disabled) VALUES($1, 0, 1) RETURNING id",
@@ -132,13 +140,13 @@ struct store_stmt credential_stmt_unreserve = {
     .cols = "",
 };
 #define PORT(how)                                                                                  \
-    "INSERT INTO account(id, jid, created_us, disabled, look) " how                                \
-    "VALUES($1, $2, $3, $5, $4) ON CONFLICT(jid) DO NOTHING"
+    "INSERT INTO account(id, jid, created_us, disabled, look, lacks) " how                         \
+    "VALUES($1, $2, $3, $5, $4, $6) ON CONFLICT(jid) DO NOTHING"
 struct store_stmt credential_stmt_port = {
     .name = "account.port",
     .sqlite = PORT(""),
     .pgsql = PORT("OVERRIDING SYSTEM VALUE "),
-    .params = "ititi",
+    .params = "ititii",
     .cols = "",
 };
 struct store_stmt credential_stmt_keys = {
@@ -162,7 +170,7 @@ struct store_stmt credential_stmt_list = {
 
 /* One operation. It waits for the store or for a helper thread, never for both at once:
  *   get, list:    READ -> done
- *   verify:       READ -> WORK -> (TURN -> WORK ->) done
+ *   verify:       READ -> WORK -> (TURN -> WORK ->) (WRITE ->) done
  *   create, set:  WORK -> WRITE -> done
  * TURN: it waits for its turn (auth/throttle.h). REFUSED: there was no room for the work; told at
  * the end of the tick. */
@@ -184,7 +192,8 @@ struct auth_op {
     uint32_t wait_ms;        /* for its turn */
     enum err verdict;        /* of verify */
     struct credentials found;
-    struct scram_keys keys[SCRAM_HASH_COUNT]; /* create, set */
+    unsigned lacks; /* verify: hashes of which the account has no keys yet */
+    struct scram_keys keys[SCRAM_HASH_COUNT]; /* create, set; verify: of those */
     credentials_fn *done;
     credentials_list_fn *listed;
     void *arg;
@@ -287,7 +296,8 @@ enum {
     COL_SERVER,
     COL_GENERATION,
     COL_FACTORS,
-    COL_HASH
+    COL_HASH,
+    COL_LACKS
 };
 
 /* Reads stored keys: salt, iterations and both keys from column `col` on; false: they are absent or
@@ -400,8 +410,10 @@ static enum err read_credentials(struct auth_op *op, enum store_result r,
         c->account = store_int(b, 0, 0, COL_ID);
         c->disabled = store_int(b, 0, 0, COL_DISABLED) != 0;
         c->generation = store_int(b, 0, 0, COL_GENERATION);
+        op->lacks = (unsigned)store_int(b, 0, 0, COL_LACKS) & HASHES_ALL;
     } else {
         c->keys = fake;
+        c->unkeyed = store_int(b, 0, 0, COL_ID) != 0;
     }
     mem_wipe(&fake, sizeof fake);
     return OK;
@@ -430,6 +442,36 @@ struct auth_op *credentials_get(const struct auth *a, slice jid, enum scram_hash
     return op;
 }
 
+static slice key_slice(const uint8_t *key, enum scram_hash h)
+{
+    return (slice){ (const char *)key, scram_hash_len(h) };
+}
+
+/* Keys of a password that has not changed: those that are there stay. */
+static void add_hash(struct store_batch *b, int64_t account, enum scram_hash h,
+                     const struct scram_keys *k)
+{
+    slice salt = { (const char *)k->salt, k->salt_len };
+    STORE_ADD(b, &credential_stmt_add_hash, STORE_ANY_ROWS, SV_I(account), SV_I(h), SV_B(salt),
+              SV_I(k->iterations), SV_B(key_slice(k->stored_key, h)),
+              SV_B(key_slice(k->server_key, h)));
+    STORE_ADD(b, &credential_stmt_lacks_no_more, STORE_ANY_ROWS, SV_I(account),
+              SV_I(HASHES_ALL & ~(1u << h)));
+}
+
+/* Keys of the hashes in `bits`. */
+static void derive_some(struct scram_keys keys[SCRAM_HASH_COUNT], unsigned bits, slice password)
+{
+    uint32_t iterations = (uint32_t)setting_int(&auth_scram_iterations);
+    for (enum scram_hash h = 0; h < SCRAM_HASH_COUNT; h++) {
+        if ((bits >> h & 1) == 0)
+            continue;
+        char salt[SCRAM_SALT_LEN];
+        rand_bytes(salt, sizeof salt);
+        scram_derive(&keys[h], h, password, (slice){ salt, sizeof salt }, iterations);
+    }
+}
+
 /* The attempt is counted here, where it is made, so that it counts even if nobody waits for the
  * result. It may have to wait for its turn first. */
 static void verify_run(struct work *w)
@@ -448,6 +490,30 @@ static void verify_run(struct work *w)
     else
         throttle_failed(op->auth.throttle, &op->try, clock_mono_us());
     op->verdict = fits ? OK : E_AUTH;
+    if (fits)
+        derive_some(op->keys, op->lacks, op->password);
+}
+
+/* The password is known now, so that the account gets the keys that it lacks. If that fails, it is
+ * done at a later login. */
+static void upgraded(void *arg, enum store_result r, const struct store_batch *b)
+{
+    struct auth_op *op = arg;
+    (void)b;
+    op->store = NULL;
+    if (r == STORE_OK)
+        hashes_changed();
+    op_end(op, OK);
+}
+
+static void upgrade(struct auth_op *op)
+{
+    struct store_batch *b = store_write(op->auth.store, credentials_lane(op->jid));
+    ensure(op->found.account != 0);
+    for (enum scram_hash h = 0; h < SCRAM_HASH_COUNT; h++)
+        if ((op->lacks >> h & 1) != 0)
+            add_hash(b, op->found.account, h, &op->keys[h]);
+    op_submit(op, b, 0, upgraded);
 }
 
 static void verify_done(struct work *w);
@@ -462,7 +528,10 @@ static void verify_done(struct work *w)
 {
     struct auth_op *op = CONTAINER_OF(w, struct auth_op, work);
     if (op->wait_ms == 0 || op->canceled || w->skipped) {
-        op_end(op, w->skipped ? E_AGAIN : op->verdict);
+        if (!op->canceled && !w->skipped && op->verdict == OK && op->lacks != 0)
+            upgrade(op);
+        else
+            op_end(op, w->skipped ? E_AGAIN : op->verdict);
         return;
     }
     op->waits = ON_TURN;
@@ -503,12 +572,9 @@ static void write_done(void *arg, enum store_result r, const struct store_batch 
         op->found.generation = store_int(b, 0, 0, 0);
     if (e == E_CONFLICT) /* a statement found no row to change */
         e = op->create ? E_EXISTS : E_NOTFOUND;
+    if (e == OK && !op->create)
+        hashes_changed();
     op_end(op, e);
-}
-
-static slice key_slice(const uint8_t *key, enum scram_hash h)
-{
-    return (slice){ (const char *)key, scram_hash_len(h) };
 }
 
 static void put_keys(struct store_batch *b, slice jid, enum scram_hash h,
@@ -546,12 +612,7 @@ static void derive_done(struct work *w)
 
 void credentials_derive(struct scram_keys keys[SCRAM_HASH_COUNT], slice password)
 {
-    uint32_t iterations = (uint32_t)setting_int(&auth_scram_iterations);
-    for (enum scram_hash h = 0; h < SCRAM_HASH_COUNT; h++) {
-        char salt[SCRAM_SALT_LEN];
-        rand_bytes(salt, sizeof salt);
-        scram_derive(&keys[h], h, password, (slice){ salt, sizeof salt }, iterations);
-    }
+    derive_some(keys, HASHES_ALL, password);
 }
 
 static void derive_run(struct work *w)
@@ -597,10 +658,7 @@ struct auth_op *credentials_add_hash(const struct auth *a, int64_t account, enum
 {
     struct auth_op *op = op_new(a, (slice){ "", 0 }, done, arg);
     struct store_batch *b = store_write(a->store, (uint64_t)account);
-    slice salt = { (const char *)keys->salt, keys->salt_len };
-    STORE_ADD(b, &credential_stmt_add_hash, STORE_ANY_ROWS, SV_I(account), SV_I(hash), SV_B(salt),
-              SV_I(keys->iterations), SV_B(key_slice(keys->stored_key, hash)),
-              SV_B(key_slice(keys->server_key, hash)));
+    add_hash(b, account, hash, keys);
     op_submit(op, b, STORE_UNTIL_DONE, write_done);
     return op;
 }
@@ -625,7 +683,8 @@ void credentials_port(struct store_batch *b, const struct credentials_ported *p,
     if (p->inherit != NULL)
         STORE_ADD(b, &credential_stmt_aside, STORE_ANY_ROWS, SV_T(p->jid), SV_I(1));
     STORE_ADD(b, &credential_stmt_port, 1, SV_I(p->id), SV_T(p->jid), SV_I(p->now_us),
-              SV_T(look_of(p->jid, tmp)), SV_I(p->disabled));
+              SV_T(look_of(p->jid, tmp)), SV_I(p->disabled),
+              SV_I(p->has == 0 ? 0 : HASHES_ALL & ~p->has));
     if (p->inherit != NULL)
         credentials_inherit(b, p->jid, p->inherit);
     for (enum scram_hash h = 0; h < SCRAM_HASH_COUNT; h++)

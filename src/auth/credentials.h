@@ -31,6 +31,7 @@ struct auth {
 struct credentials {
     int64_t account; /* id; 0: there is no such account, and the keys are fake */
     bool disabled;
+    bool unkeyed;       /* there is one, without keys for the hash: they are fake, too */
     int64_t generation; /* of the password: each change increments it, in the same transaction */
     struct scram_keys keys;
 };
@@ -47,7 +48,8 @@ typedef void credentials_fn(void *arg, enum err e, const struct credentials *c);
  * at its end, so a client cannot find out which accounts exist. */
 struct auth_op *credentials_get(const struct auth *a, slice jid, enum scram_hash hash,
                                 credentials_fn *done, void *arg);
-/* E_AUTH: wrong password or no such account, after the same work. Passwords from one address (of
+/* An account that lacks keys of some hash gets them when its password is right.
+ * E_AUTH: wrong password or no such account, after the same work. Passwords from one address (of
  * `try`) are verified one at a time, and addresses take turns. When its turn comes, the attempt is
  * counted by throttle_take(), and may have to wait for its turn there; E_DENIED: that refused it.
  */
@@ -91,7 +93,7 @@ struct credentials_ported {
     int64_t id;
     uint64_t now_us;
     const struct scram_keys *keys; /* SCRAM_HASH_COUNT */
-    unsigned has;                  /* of which hashes: bits */
+    unsigned has; /* of which hashes: bits; when it is committed, hashes_stored() for the others */
     bool disabled;
     /* It replaces an account that is disabled, as of credentials_add_empty(), and has its profile.
      * NULL: it replaces none. */

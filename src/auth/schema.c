@@ -1,4 +1,5 @@
 #include "auth/auth.h"
+#include "auth/hashes.h"
 #include "auth/looks.h"
 #include "auth/schema_private.h"
 #include "auth/seal.h"
@@ -11,6 +12,13 @@
     COLUMN("email", "")                                                                            \
     COLUMN("department", "")                                                                       \
     COLUMN("directory_uri", "") COLUMN("source", "local") COLUMN("template", "")
+
+#define LACKS(type)                                                                                \
+    "ALTER TABLE account ADD COLUMN lacks " type " NOT NULL DEFAULT 0;"                            \
+    "UPDATE account SET lacks = 7 - (SELECT CAST(sum(CASE hash WHEN 2 THEN 4 ELSE hash + 1 END) "  \
+    "AS " type ") FROM credential c WHERE c.account = account.id) WHERE id IN "                    \
+    "(SELECT account FROM credential GROUP BY account HAVING count(*) < 3);"                       \
+    "CREATE INDEX account_lacks ON account(disabled, lacks, jid) WHERE lacks <> 0;"
 
 /* AUTOINCREMENT and IDENTITY: the id of a deleted account is never used again. */
 static const struct store_migration migrations[] = {
@@ -77,6 +85,9 @@ static const struct store_migration migrations[] = {
                 "password TEXT NOT NULL)",
       .pgsql = "CREATE TABLE test_user(account BIGINT PRIMARY KEY, at_us BIGINT NOT NULL, "
                "password TEXT NOT NULL)" },
+    /* lacks: the hashes of which an account has no keys, a bit each; 0 also if it has none at all:
+     * auth/hashes.h. */
+    { .version = 9, .sqlite = LACKS("INTEGER"), .pgsql = LACKS("BIGINT") },
     { 0 },
 };
 static struct store_stmt *const stmts[] = {
@@ -88,6 +99,7 @@ static struct store_stmt *const stmts[] = {
     &credential_stmt_delete_keys,
     &credential_stmt_delete,
     &credential_stmt_add_hash,
+    &credential_stmt_lacks_no_more,
     &credential_stmt_empty,
     &credential_stmt_aside,
     &credential_stmt_inherit,
@@ -118,6 +130,7 @@ static struct store_stmt *const stmts[] = {
     &seal_stmt_drop,
     &looks_stmt_missing,
     &looks_stmt_put,
+    &hashes_stmt_lacking,
     NULL,
 };
 const struct store_schema auth_schema = {

@@ -1,6 +1,7 @@
 #include "gate/c2s_rows.h"
 #include "base/log.h"
 #include "gate/c2s.h"
+#include "gate/c2s_hashes.h"
 #include "gate/c2s_stream.h"
 #include "gate/stanza_limits.h"
 #include "im/feature.h"
@@ -174,9 +175,10 @@ struct setting c2s_scram_hashes = {
     .def = 0,
     .max = 2,
     .choices = scram_choices,
-    .doc = "Which SCRAM mechanisms clients are offered. Clients choose the strongest, which fails "
-           "for accounts whose keys come from a server with one hash: name that one for their "
-           "domain. Accounts that were made here have all hashes.",
+    .doc = "SCRAM mechanisms that clients may be offered. Of these, a domain offers those for "
+           "which all its accounts have keys, since clients choose the strongest and do not try "
+           "another: imported accounts may have keys of one hash. If there is none, clients are "
+           "left with PLAIN (alarm auth.no-scram).",
 };
 struct setting c2s_certificate_login = {
     .name = "c2s.certificate-login",
@@ -302,7 +304,10 @@ const struct feature c2s_feature = {
         },
     .settings = settings,
     .metrics = metrics,
+    .alarms = (struct alarm *const[]){ &c2s_hashes_alarm, NULL },
     .logs = logs,
+    .account = { .deleted = c2s_hashes_account, .enabled = c2s_hashes_account },
+    .worker = { .start = c2s_hashes_start, .stop = c2s_hashes_stop },
     .iq = rules,
     .messages = (const struct message_row *const[]){ &arrive_message, NULL },
 };

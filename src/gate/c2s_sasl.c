@@ -1,5 +1,6 @@
 #include "gate/c2s_sasl.h"
 #include "auth/devices.h"
+#include "auth/hashes.h"
 #include "auth/seal.h"
 #include "base/arena.h"
 #include "base/base64.h"
@@ -14,6 +15,7 @@
 #include "codec/xml_write.h"
 #include "gate/c2s_attempts.h"
 #include "gate/c2s_external.h"
+#include "gate/c2s_hashes.h"
 #include "gate/c2s_rows.h"
 #include "gate/c2s_sasl2.h"
 #include "gate/c2s_stream.h"
@@ -50,20 +52,14 @@ static bool external_offered(struct stream *s)
     return external_find(s, &names, &ignored, &why);
 }
 
-static bool scram_wanted(const struct stream *s, enum sasl_mech m)
-{
-    static const enum scram_hash only[] = { SCRAM_HASH_COUNT, SCRAM_SHA_1, SCRAM_SHA_256 };
-    enum scram_hash hash = only[setting_int_of(&c2s_scram_hashes, stream_domain(s))];
-    return hash == SCRAM_HASH_COUNT || sasl_mech_hash(m) == hash;
-}
-
 /* Those of the list, a bit each. */
 static uint32_t mechs_offered(struct stream *s, const struct sasl_binding *binding)
 {
     uint32_t bits = guest_allowed(stream_domain(s)) ? 1u << SASL_ANONYMOUS : 0;
+    unsigned hashes = c2s_hashes(stream_domain(s));
     for (unsigned m = 0; m <= SASL_PLAIN; m++)
         if ((!sasl_mech_is_plus((enum sasl_mech)m) || binding->plus_offered) &&
-            (m == SASL_PLAIN || scram_wanted(s, (enum sasl_mech)m)))
+            (m == SASL_PLAIN || (hashes >> sasl_mech_hash((enum sasl_mech)m) & 1) != 0))
             bits |= 1u << m;
     return external_offered(s) ? bits | 1u << SASL_EXTERNAL : bits;
 }
@@ -148,16 +144,20 @@ static void note_failed(struct stream *s, enum sasl_failure f, const char *text)
     struct stream_auth *a = s->auth;
     char device[DEVICE_ID_TEXT];
     bool named = a->sasl != NULL && sasl_user(a->sasl).len > 0;
+    struct arena *tmp = loop_scratch(worker_loop(s->x.worker));
     if (text == NULL && a->sasl != NULL)
         text = sasl_note(a->sasl);
-    attempts_add(
-        s, &(struct auth_attempt){
-               .failure = f,
-               .text = text == NULL ? sasl_failure_text(f) : text,
-               .mech = a->sasl == NULL ? "" : sasl_mech_name(a->mech),
-               .tls = tls_text(s),
-               .device = device_text(s, device),
-               .jid = named ? sasl_account(s, loop_scratch(worker_loop(s->x.worker))) : a->bare });
+    if (text == NULL && a->unkeyed && f == SASL_NOT_AUTHORIZED)
+        text = arena_printf(tmp,
+                            "the account has no keys for %s: it needs a login with PLAIN, or "
+                            "`musterctl user password`",
+                            hashes_names(1u << sasl_mech_hash(a->mech), tmp));
+    attempts_add(s, &(struct auth_attempt){ .failure = f,
+                                            .text = text == NULL ? sasl_failure_text(f) : text,
+                                            .mech = a->sasl == NULL ? "" : sasl_mech_name(a->mech),
+                                            .tls = tls_text(s),
+                                            .device = device_text(s, device),
+                                            .jid = named ? sasl_account(s, tmp) : a->bare });
 }
 
 void sasl_failed(struct stream *s, enum sasl_failure f, const char *text)
@@ -227,6 +227,7 @@ static void c2s_sasl_looked_up(void *arg, enum err e, const struct credentials *
     } else {
         a->account = c->account;
         a->disabled = c->disabled;
+        a->unkeyed = c->unkeyed;
         a->generation = c->generation;
         a->keyed = a->mech != SASL_PLAIN;
         step = a->keyed ? sasl_keys(a->sasl, &c->keys)
@@ -506,6 +507,16 @@ static void machine_feed(struct stream *s, const struct sasl_start *start)
         sasl_do(s, sasl_feed_none(s->auth->sasl));
 }
 
+/* The client keeps to a mechanism that it found here before, or that its user has set. */
+static const char *why_not_offered(const struct stream *s, slice mechanism)
+{
+    enum sasl_mech mech;
+    if (sasl_mech_find(mechanism, &mech) != OK || mech >= SASL_PLAIN ||
+        (hashes_complete(stream_domain(s)) >> sasl_mech_hash(mech) & 1) != 0)
+        return NULL;
+    return "accounts of this domain have no keys for this mechanism, so it is not offered";
+}
+
 /* A client whose certificate does not fit is not offered this; one that tries it is told why. */
 static void external_begin(struct stream *s, const struct sasl_start *start)
 {
@@ -531,7 +542,7 @@ void sasl_begin(struct stream *s, const struct sasl_start *start)
     struct stream_auth *a = s->auth;
     a->profile = start->profile;
     s->certified = false;
-    a->keyed = a->guessed = a->disabled = false;
+    a->keyed = a->guessed = a->disabled = a->unkeyed = false;
     memset(a->device, 0, sizeof a->device);
     if (!s->x.secure && setting_bool(&c2s_tls_required)) {
         sasl_failed(s, SASL_ENCRYPTION_REQUIRED, NULL);
@@ -543,7 +554,7 @@ void sasl_begin(struct stream *s, const struct sasl_start *start)
     }
     enum sasl_failure f = machine_make(s, start);
     if (f != SASL_ABORTED)
-        sasl_failed(s, f, NULL);
+        sasl_failed(s, f, why_not_offered(s, start->mechanism));
     else
         machine_feed(s, start);
 }

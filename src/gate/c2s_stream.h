@@ -42,6 +42,7 @@ struct stream_auth {
     struct auth_attempt *attempts; /* c2s_attempts.h: of these, those not in the log; the newest */
     bool keyed;                    /* SCRAM: the next message is the proof */
     bool guessed;                  /* its credentials were compared, and were wrong */
+    bool unkeyed;                  /* SCRAM: the account has no keys for the hash */
     char note[64];                 /* of what was done before authentication (im/preauth.h) */
     uint8_t note_len;
     slice from; /* bare JID that the stream header named; empty: none */

@@ -2,7 +2,7 @@
 import pytest
 
 from harness import muc
-from harness.imports import BEGIN_US, keys, times
+from harness.imports import BEGIN_US, keys, lost_of, times
 from harness.server import Failed
 from operate.test_import_rooms import TEA, fields, people, said_of
 from archive.test_mam import Page, tag
@@ -74,7 +74,7 @@ def test_keys(server, dump, hashed, mechanism):
     part = {name: made.partition(f"<{name}>")[2].partition("<")[0]
             for name in ("stored-key", "server-key", "salt")}
     record = ",".join(f'<<"{part[n]}">>' for n in ("stored-key", "server-key", "salt"))
-    assert dump(f"{{passwd,{JULIET},{{scram,{record},{hashed}}}}}.")["rows"] == []
+    assert lost_of(dump(f"{{passwd,{JULIET},{{scram,{record},{hashed}}}}}.")) == []
     server.login("juliet", "a", password="x", mechanism=mechanism).close()
 
 

@@ -223,9 +223,31 @@ static void import_close(struct import *x)
     import_closed(&x->work);
 }
 
+/* Accounts that are there already count for the offer, too. */
+static void import_report_keys(struct import *x)
+{
+    const struct import_seen *domain;
+    for (uint32_t i = 0; (domain = map_next(&x->domains, &i)) != NULL;) {
+        unsigned lacked = hashes_lacked(&domain->lacking);
+        unsigned offered = hashes_complete(domain->jid) & ~lacked;
+        if (lacked == 0)
+            continue;
+        const char *names = hashes_names(lacked, x->lasting);
+        const char *others = offered == 0 ? "" : hashes_names(offered, x->lasting);
+        import_report(x, domain->jid,
+                      arena_printf(x->lasting,
+                                   "accounts without keys for %s: %llu; until they have them, "
+                                   "clients of the domain are offered %s%sPLAIN (docs/import.md)",
+                                   names, (unsigned long long)domain->lacking.accounts, others,
+                                   offered == 0 ? "only " : " and "),
+                      (slice){ 0 });
+    }
+}
+
 void import_end(struct import *x)
 {
     import_pieces_check(x);
+    import_report_keys(x);
     import_tell(x);
     if (!x->dry && x->imported > 0)
         roster_out_later(x->worker); /* lists that do not agree: those who came first ask */

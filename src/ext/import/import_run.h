@@ -2,6 +2,7 @@
  * step to step, import_store.c stores the users of a step, import_room.c makes a room. On the
  * worker that imports, but for the source, which helper threads read. */
 #pragma once
+#include "auth/hashes.h"
 #include "base/map.h"
 #include "ext/import/import_group.h"
 #include "ext/import/import_groups.h"
@@ -18,6 +19,7 @@ enum { STEP_USERS = 16 };
 struct import_seen {
     slice jid;   /* first */
     bool is_new; /* an account that this import has made, or would, or one that was interrupted */
+    struct hashes_lacking lacking; /* accounts of the domain that came, or would */
 };
 
 struct import {

@@ -15,6 +15,7 @@
 #include "im/portable.h"
 #include "ops/templates.h"
 #include "ops/users_profile.h"
+#include "xmpp/jid.h"
 
 /* An account with more statements is no transaction of the store. */
 enum { STATEMENTS_MAX = STORE_PARTS_MAX - 1 };
@@ -123,6 +124,9 @@ static void import_is_new(struct import *x, const struct import_user *u)
 {
     struct import_seen *seen = map_get(&x->seen, u->jid);
     ensure(seen != NULL);
+    struct import_seen *domain = map_get(&x->domains, jid_split(u->jid).domain);
+    ensure(domain != NULL);
+    hashes_count(&domain->lacking, import_user_lacks(u), 1);
     seen->is_new = u->marked || (x->dry ? u->id == 0 : !u->replaces);
     if (u->follows)
         x->pieces = (struct import_pieces){ 0 };
@@ -195,6 +199,7 @@ static void import_stored_end(struct storing *s, enum store_result result)
         import_piece_kept(x, s->user, s->noted);
     } else if (result == STORE_OK) {
         import_is_new(x, s->user);
+        hashes_stored(s->user->jid, import_user_lacks(s->user));
         account_created(x->worker, s->user->jid, s->user->disabled);
         if (x->template != NULL)
             templates_added(x->worker);

@@ -1,6 +1,7 @@
 #include "ext/import/import_user.h"
 #include "auth/auth.h"
 #include "auth/credentials.h"
+#include "auth/hashes.h"
 #include "base/arena.h"
 #include "base/base64.h"
 #include "base/buf.h"
@@ -127,6 +128,11 @@ void import_user_derive(struct import_user *u)
 {
     ensure(u->password.len > 0);
     credentials_derive(u->keys, u->password);
+}
+
+unsigned import_user_lacks(const struct import_user *u)
+{
+    return u->has == 0 || u->disabled ? 0 : HASHES_ALL & ~u->has;
 }
 
 /* XML and address. */

@@ -47,6 +47,9 @@ struct import_user *import_user_read(const struct source_found *found, struct xm
 /* Makes keys of the password, which takes 10 ms or more. On a helper thread. */
 void import_user_derive(struct import_user *u);
 
+/* Hashes of which it has no keys, if it has any; 0 also if nobody can log in: auth/hashes.h. */
+unsigned import_user_lacks(const struct import_user *u);
+
 /* The element of keys (XEP-0227): mechanism, iter-count, salt, server-key, stored-key. */
 #define NS_PIE_SCRAM "urn:xmpp:pie:0#scram"
 /* What the format has no element for (docs/import.md): <disabled/>, <continues/>. */
