@@ -26,14 +26,14 @@ struct store_stmt credential_stmt_get = {
     .name = "credential.get",
     /* Gives one row for unknown accounts, too: the secret is used to make fake keys. */
     .sql = "SELECT s.secret, a.id, a.disabled, c.salt, c.iterations, c.stored_key, c.server_key, "
-           "a.generation, s.factors, c.hash, a.lacks "
+           "c.other_stored, c.other_server, a.generation, s.factors, c.hash, a.lacks "
            "FROM auth_secret s LEFT JOIN account a ON a.jid = $1 "
            "LEFT JOIN credential c ON c.account = a.id AND c.hash = CASE WHEN $2 >= 0 THEN $2 "
            "ELSE (SELECT o.hash FROM credential o WHERE o.account = a.id "
            "ORDER BY CASE o.hash WHEN 1 THEN 0 ELSE 1 END, o.hash DESC LIMIT 1) END "
            "WHERE s.id = 1",
     .params = "ti",
-    .cols = "bIIBIBBItII",
+    .cols = "bIIBIBBBBItII",
 };
 /* Records a changed work factor of new passwords as " since:iterations". 2,000 bytes are enough for
  * all changes that operators make. */
@@ -53,14 +53,18 @@ struct store_stmt credential_stmt_create = {
     .params = "titi",
     .cols = "",
 };
+#define ADD_KEYS(column)                                                                           \
+    "INSERT INTO credential(account, hash, salt, iterations, stored_key, server_key, "             \
+    "other_stored, other_server) SELECT id, $2, $3, $4, $5, $6, $7, $8 FROM account WHERE " column \
+    " = $1 ON CONFLICT(account, hash) "
 struct store_stmt credential_stmt_put = {
     .name = "credential.put",
-    .sql = "INSERT INTO credential(account, hash, salt, iterations, stored_key, server_key) "
-           "SELECT id, $2, $3, $4, $5, $6 FROM account WHERE jid = $1 "
-           "ON CONFLICT(account, hash) DO UPDATE SET salt = excluded.salt, "
-           "iterations = excluded.iterations, stored_key = excluded.stored_key, "
-           "server_key = excluded.server_key",
-    .params = "tibibb",
+    .sql = ADD_KEYS("jid") "DO UPDATE SET salt = excluded.salt, "
+                           "iterations = excluded.iterations, stored_key = excluded.stored_key, "
+                           "server_key = excluded.server_key, "
+                           "other_stored = excluded.other_stored, "
+                           "other_server = excluded.other_server",
+    .params = "tibibbbb",
     .cols = "",
 };
 struct store_stmt credential_stmt_bump = {
@@ -115,10 +119,8 @@ struct store_stmt credential_stmt_replaced = {
 };
 struct store_stmt credential_stmt_add_hash = {
     .name = "credential.add",
-    .sql = "INSERT INTO credential(account, hash, salt, iterations, stored_key, server_key) "
-           "SELECT id, $2, $3, $4, $5, $6 FROM account WHERE id = $1 "
-           "ON CONFLICT(account, hash) DO NOTHING",
-    .params = "iibibb",
+    .sql = ADD_KEYS("id") "DO NOTHING",
+    .params = "iibibbbb",
     .cols = "",
 };
 struct store_stmt credential_stmt_lacks_no_more = {
@@ -151,10 +153,10 @@ struct store_stmt credential_stmt_port = {
 };
 struct store_stmt credential_stmt_keys = {
     .name = "credential.keys",
-    .sql = "SELECT hash, salt, iterations, stored_key, server_key FROM credential "
-           "WHERE account = $1 ORDER BY hash",
+    .sql = "SELECT hash, salt, iterations, stored_key, server_key, other_stored, other_server "
+           "FROM credential WHERE account = $1 ORDER BY hash",
     .params = "i",
-    .cols = "ibibb",
+    .cols = "ibibbbb",
 };
 struct store_stmt credential_stmt_list = {
     .name = "account.list",
@@ -294,13 +296,15 @@ enum {
     COL_ITERATIONS,
     COL_STORED,
     COL_SERVER,
+    COL_OTHER_STORED,
+    COL_OTHER_SERVER,
     COL_GENERATION,
     COL_FACTORS,
     COL_HASH,
     COL_LACKS
 };
 
-/* Reads stored keys: salt, iterations and both keys from column `col` on; false: they are absent or
+/* Reads stored keys: salt, iterations and the keys from column `col` on; false: they are absent or
  * damaged. */
 static bool read_keys_at(struct scram_keys *keys, enum scram_hash hash, const struct store_batch *b,
                          unsigned stmt, uint32_t row, unsigned col)
@@ -317,6 +321,13 @@ static bool read_keys_at(struct scram_keys *keys, enum scram_hash hash, const st
     memcpy(keys->salt, salt.ptr, salt.len);
     memcpy(keys->stored_key, stored.ptr, len);
     memcpy(keys->server_key, server.ptr, len);
+    stored = store_text(b, stmt, row, col + 4);
+    server = store_text(b, stmt, row, col + 5);
+    keys->two_forms = stored.len == len && server.len == len;
+    if (keys->two_forms) {
+        memcpy(keys->other_stored, stored.ptr, len);
+        memcpy(keys->other_server, server.ptr, len);
+    }
     return true;
 }
 
@@ -447,14 +458,25 @@ static slice key_slice(const uint8_t *key, enum scram_hash h)
     return (slice){ (const char *)key, scram_hash_len(h) };
 }
 
+static slice other_slice(const struct scram_keys *k, const uint8_t *key, enum scram_hash h)
+{
+    return k->two_forms ? key_slice(key, h) : (slice){ "", 0 };
+}
+
+static void add_scram_keys(struct store_batch *b, const struct store_stmt *stmt, int rows,
+                           struct store_val account, enum scram_hash h, const struct scram_keys *k)
+{
+    slice salt = { (const char *)k->salt, k->salt_len };
+    STORE_ADD(b, stmt, rows, account, SV_I(h), SV_B(salt), SV_I(k->iterations),
+              SV_B(key_slice(k->stored_key, h)), SV_B(key_slice(k->server_key, h)),
+              SV_B(other_slice(k, k->other_stored, h)), SV_B(other_slice(k, k->other_server, h)));
+}
+
 /* Keys of a password that has not changed: those that are there stay. */
 static void add_hash(struct store_batch *b, int64_t account, enum scram_hash h,
                      const struct scram_keys *k)
 {
-    slice salt = { (const char *)k->salt, k->salt_len };
-    STORE_ADD(b, &credential_stmt_add_hash, STORE_ANY_ROWS, SV_I(account), SV_I(h), SV_B(salt),
-              SV_I(k->iterations), SV_B(key_slice(k->stored_key, h)),
-              SV_B(key_slice(k->server_key, h)));
+    add_scram_keys(b, &credential_stmt_add_hash, STORE_ANY_ROWS, SV_I(account), h, k);
     STORE_ADD(b, &credential_stmt_lacks_no_more, STORE_ANY_ROWS, SV_I(account),
               SV_I(HASHES_ALL & ~(1u << h)));
 }
@@ -577,14 +599,6 @@ static void write_done(void *arg, enum store_result r, const struct store_batch 
     op_end(op, e);
 }
 
-static void put_keys(struct store_batch *b, slice jid, enum scram_hash h,
-                     const struct scram_keys *k)
-{
-    slice salt = { (const char *)k->salt, k->salt_len };
-    STORE_ADD(b, &credential_stmt_put, 1, SV_T(jid), SV_I(h), SV_B(salt), SV_I(k->iterations),
-              SV_B(key_slice(k->stored_key, h)), SV_B(key_slice(k->server_key, h)));
-}
-
 static void derive_done(struct work *w)
 {
     struct auth_op *op = CONTAINER_OF(w, struct auth_op, work);
@@ -604,7 +618,7 @@ static void derive_done(struct work *w)
                                        op->keys[0].iterations));
     STORE_ADD(b, &credential_stmt_factor, STORE_ANY_ROWS, SV_I(op->keys[0].iterations), SV_T(note));
     for (enum scram_hash h = 0; h < SCRAM_HASH_COUNT; h++)
-        put_keys(b, op->jid, h, &op->keys[h]);
+        add_scram_keys(b, &credential_stmt_put, 1, SV_T(op->jid), h, &op->keys[h]);
     if (op->add != NULL)
         op->add(b, op->arg);
     op_submit(op, b, STORE_UNTIL_DONE, write_done);
@@ -689,7 +703,7 @@ void credentials_port(struct store_batch *b, const struct credentials_ported *p,
         credentials_inherit(b, p->jid, p->inherit);
     for (enum scram_hash h = 0; h < SCRAM_HASH_COUNT; h++)
         if ((p->has & 1u << h) != 0)
-            put_keys(b, p->jid, h, &p->keys[h]);
+            add_scram_keys(b, &credential_stmt_put, 1, SV_T(p->jid), h, &p->keys[h]);
 }
 
 void credentials_read(struct store_batch *b, int64_t id)

@@ -88,6 +88,12 @@ static const struct store_migration migrations[] = {
     /* lacks: the hashes of which an account has no keys, a bit each; 0 also if it has none at all:
      * auth/hashes.h. */
     { .version = 9, .sqlite = LACKS("INTEGER"), .pgsql = LACKS("BIGINT") },
+    /* Keys of the other form of a password; empty: there is none (struct scram_keys). */
+    { .version = 10,
+      .sqlite = "ALTER TABLE credential ADD COLUMN other_stored BLOB NOT NULL DEFAULT x'';"
+                "ALTER TABLE credential ADD COLUMN other_server BLOB NOT NULL DEFAULT x'';",
+      .pgsql = "ALTER TABLE credential ADD COLUMN other_stored BYTEA NOT NULL DEFAULT '';"
+               "ALTER TABLE credential ADD COLUMN other_server BYTEA NOT NULL DEFAULT '';" },
     { 0 },
 };
 static struct store_stmt *const stmts[] = {

@@ -142,9 +142,9 @@ static struct register_refusal check_password(slice text, slice domain, struct a
 {
     int64_t min = setting_int_of(&register_password_min, domain);
     if (jid_prep_password(text, tmp, out) != OK)
-        return (struct register_refusal){
-            SE_NOT_ACCEPTABLE, SLICE("the password has characters that are not allowed")
-        };
+        return (struct register_refusal){ SE_NOT_ACCEPTABLE,
+                                          slice_of(arena_printf(tmp, "the password %s",
+                                                                jid_password_problem(text, tmp))) };
     if (count_characters(*out) >= min)
         return accepted;
     return (struct register_refusal){
@@ -598,7 +598,7 @@ static void remove_by_form(struct iq *iq, struct demand *d)
         iq_error(iq, SE_NOT_ALLOWED, SLICE("an account is deleted by its owner only"));
     } else if (!setting_bool_of(&register_remove, domain_of(iq))) {
         iq_error(iq, SE_NOT_ALLOWED, SLICE("accounts are not deleted by clients here"));
-    } else if (jid_prep_password(d->old, iq->tmp, &old) != OK) {
+    } else if (jid_prep_password_given(d->old, iq->tmp, &old) != OK) {
         iq_error(iq, SE_NOT_AUTHORIZED, SLICE("the current password is wrong"));
     } else {
         d->old = old;
@@ -626,7 +626,7 @@ static void change_password(struct iq *iq, struct demand *d)
         iq_error(iq, why.error, why.text);
     else if (old.len == 0 && must_say_password(iq))
         ask_for_password(iq, false);
-    else if (old.len > 0 && jid_prep_password(old, iq->tmp, &d->old) != OK)
+    else if (old.len > 0 && jid_prep_password_given(old, iq->tmp, &d->old) != OK)
         iq_error(iq, SE_NOT_AUTHORIZED, SLICE("the current password is wrong"));
     else
         demand_begin(iq, d);

@@ -353,8 +353,8 @@ static struct password_change *password_change_new(struct command_call *call)
     c->made = text.len == 0;
     c->password = c->made ? password_made(call) : text;
     if (!c->made && jid_prep_password(text, call->arena, &c->password) != OK)
-        command_fail(call, E_SYNTAX,
-                     "the password is too long or has control characters; choose another");
+        command_fail(call, E_SYNTAX, "the password %s; choose another",
+                     jid_password_problem(text, call->arena));
     else if (!c->made)
         fits_policy(call, c->password);
     return call->ended ? NULL : c;

@@ -183,7 +183,7 @@ void login_begin(struct login *l)
     slice name, password;
     bool account =
         console_name(l->name, l->arena, &name) && memchr(name.ptr, '@', name.len) != NULL;
-    if (jid_prep_password(l->password, l->arena, &password) != OK)
+    if (jid_prep_password_given(l->password, l->arena, &password) != OK)
         password = l->password;
     ensure(worker_is_here(l->worker) && l->done != NULL);
     l->old = false;

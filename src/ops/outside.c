@@ -690,7 +690,7 @@ static void run_test_user_add(struct command_call *call)
                      OUTSIDE_USERS_MAX);
         return;
     }
-    if (jid_prep_password(password, call->arena, &prepared) != OK) {
+    if (jid_prep_password_given(password, call->arena, &prepared) != OK) {
         user_verified(call, E_AUTH, NULL);
         return;
     }

@@ -59,8 +59,8 @@ static bool password_ok(struct command_call *call, slice *out)
     }
     if (jid_prep_password(text, call->arena, out) == OK)
         return true;
-    command_fail(call, E_SYNTAX,
-                 "the password is too long or has control characters; choose another");
+    command_fail(call, E_SYNTAX, "the password %s; choose another",
+                 jid_password_problem(text, call->arena));
     return false;
 }
 

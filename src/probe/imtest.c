@@ -601,7 +601,8 @@ static void imtest_user(void *arg, slice jid, slice password)
     if (jid.len == 0 || password.len == 0)
         imtest_fail(t, "user", "there is no test user, and none is given, so nobody can log in");
     else if (jid_parse(&t->user, slice_dup(arena, jid), arena) != OK ||
-             jid_prep_password(password, arena, &prepared) != OK)
+             (jid_prep_password_sasl(password, arena, &prepared) != OK && /* RFC 5802 §2.2 */
+              jid_prep_password(password, arena, &prepared) != OK))
         imtest_fail(t, "user", "the name or the password of the user cannot be used");
     else if (imtest_stays(t)) {
         t->advice = "Give a receiver at another server.";

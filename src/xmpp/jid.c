@@ -170,6 +170,24 @@ enum err jid_prep_password(slice text, struct arena *tmp, slice *out)
     return jid_prep_resource(text, tmp, out);
 }
 
+const char *jid_password_problem(slice text, struct arena *tmp)
+{
+    return precis_opaque_problem(text, tmp);
+}
+
+enum err jid_prep_password_sasl(slice text, struct arena *tmp, slice *out)
+{
+    *out = text;
+    if (jid_part_fits(text) && jid_all_of(text, RESOURCE))
+        return OK;
+    return is_ascii(text) ? E_SYNTAX : precis_saslprep(text, tmp, out);
+}
+
+enum err jid_prep_password_given(slice text, struct arena *tmp, slice *out)
+{
+    return jid_prep_password(text, tmp, out) == OK ? OK : jid_prep_password_sasl(text, tmp, out);
+}
+
 bool jid_is_address(slice domain)
 {
     char text[INET_ADDRSTRLEN];

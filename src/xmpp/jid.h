@@ -38,9 +38,17 @@ bool jid_is_address(slice domain);
  * last label of a name is no number (RFC 3696 §2). */
 bool jid_may_have_below(slice domain);
 NODISCARD enum err jid_prep_resource(slice text, struct arena *tmp, slice *out);
-/* OpaqueString of RFC 8265 for passwords (SCRAM and PLAIN); SASLprep's mappings agree on all that
- * it allows. */
+/* A password that is set: OpaqueString of RFC 8265. */
 NODISCARD enum err jid_prep_password(slice text, struct arena *tmp, slice *out);
+/* The reason why a text is none: "has the character …". */
+const char *jid_password_problem(slice text, struct arena *tmp);
+/* The same by SASLprep, as clients prepare it for SCRAM (RFC 5802 §2.2). Compatibility characters
+ * such as "µ", "½", "™" and full width become others, which OpaqueString keeps; some characters
+ * that OpaqueString refuses go. Of a password that OpaqueString has prepared it makes the same as
+ * of the original. */
+NODISCARD enum err jid_prep_password_sasl(slice text, struct arena *tmp, slice *out);
+/* A password that is compared: by OpaqueString, or, if that refuses it, by SASLprep. */
+NODISCARD enum err jid_prep_password_given(slice text, struct arena *tmp, slice *out);
 
 /* XEP-0106 JID escaping of a localpart, and back. */
 slice jid_escape(slice text, struct arena *tmp);

@@ -28,6 +28,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check(&j, tmp);
     if (jid_prep_password(text, tmp, &out) == OK)
         ensure(jid_prep_password(out, tmp, &again) == OK && slice_eq(out, again));
+    else
+        ensure(jid_password_problem(text, tmp) != NULL);
+    if (jid_prep_password_sasl(text, tmp, &out) == OK)
+        ensure(out.len > 0 && out.len <= 1023);
     if (size > 0) {
         slice escaped = jid_escape(text, tmp);
         if (jid_prep_local(escaped, tmp, &out) == OK)

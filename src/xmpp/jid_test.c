@@ -342,6 +342,45 @@ static void prepares_passwords(void **state)
     assert_int_equal(jid_prep_password(SLICE("a\tb"), tmp, &out), E_SYNTAX);
 }
 
+/* By OpaqueString, by SASLprep, and as it is compared; NULL: refused. */
+static void prepares_passwords_in_two_forms(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *opaque, *sasl, *given, *problem;
+    } rows[] = {
+        { "5um!", "5um!", "5um!", "5um!", NULL },
+        { "5µm!", "5µm!", "5μm!", "5µm!", NULL },
+        { "½ ™", "½ ™", "1⁄2 TM", "½ ™", NULL },
+        { "a\xc2\xa0"
+          "ﬁ",
+          "a ﬁ", "a fi", "a ﬁ", NULL },
+        { "e\xcc\x81", "é", "é", "é", NULL },
+        { "❤\xef\xb8\x8f", NULL, "❤", "❤",
+          "has the character U+FE0F VARIATION SELECTOR-16, which a password cannot have here (RFC "
+          "8265)" },
+        { "a\tb", NULL, NULL, NULL,
+          "has the character U+0009 <control-0009>, which a password cannot have here (RFC 8265)" },
+        { "", NULL, NULL, NULL, "has 0 bytes; it can have 1 to 1023" },
+        { "\xff", NULL, NULL, NULL, "is not UTF-8" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        enum err (*const preps[])(slice, struct arena *, slice *) = { jid_prep_password,
+                                                                      jid_prep_password_sasl,
+                                                                      jid_prep_password_given };
+        const char *const expected[] = { rows[i].opaque, rows[i].sasl, rows[i].given };
+        for (unsigned k = 0; k < 3; k++) {
+            slice out;
+            enum err e = preps[k](slice_of(rows[i].text), tmp, &out);
+            assert_int_equal(e, expected[k] == NULL ? E_SYNTAX : OK);
+            if (e == OK)
+                assert_true(slice_is(out, expected[k]));
+        }
+        if (rows[i].problem != NULL)
+            assert_string_equal(jid_password_problem(slice_of(rows[i].text), tmp), rows[i].problem);
+    }
+}
+
 /* XEP-0106 §5.1 and §5.2 */
 static void escapes_localparts(void **state)
 {
@@ -431,6 +470,7 @@ int main(void)
         cmocka_unit_test(keeps_the_limits),
         cmocka_unit_test(labels_are_measured_after_normalisation),
         cmocka_unit_test(prepares_passwords),
+        cmocka_unit_test(prepares_passwords_in_two_forms),
         cmocka_unit_test(escapes_localparts),
         cmocka_unit_test(lists_are_of_prepared_addresses),
         cmocka_unit_test(folds_case_and_forms),

@@ -8,6 +8,7 @@
 #include <unicode/uidna.h>
 #include <unicode/unorm2.h>
 #include <unicode/uscript.h>
+#include <unicode/usprep.h>
 #include <unicode/ustring.h>
 
 enum {
@@ -22,6 +23,7 @@ static struct {
     pthread_once_t once;
     const UNormalizer2 *nfc, *nfkc, *fold;
     UIDNA *idna;
+    UStringPrepProfile *saslprep;
 } icu = { .once = PTHREAD_ONCE_INIT };
 
 static void icu_open(void)
@@ -34,6 +36,7 @@ static void icu_open(void)
                                    UIDNA_CHECK_CONTEXTO | UIDNA_NONTRANSITIONAL_TO_ASCII |
                                    UIDNA_NONTRANSITIONAL_TO_UNICODE,
                                &status);
+    icu.saslprep = usprep_openByType(USPREP_RFC4013_SASLPREP, &status);
     ensure(U_SUCCESS(status));
 }
 
@@ -408,6 +411,48 @@ enum err precis_fold(slice text, struct arena *tmp, slice *out)
 enum err precis_opaque(slice text, struct arena *tmp, slice *out)
 {
     return precis_prepare(text, opaque_round, PRECIS_OUTPUT_MAX, tmp, out);
+}
+
+/* Characters that are unassigned in Unicode 3.2 pass, as RFC 4013 §2.5 has it for queries. */
+enum err precis_saslprep(slice text, struct arena *tmp, slice *out)
+{
+    struct workspace w;
+    UErrorCode status = U_ZERO_ERROR;
+    pthread_once(&icu.once, icu_open);
+    enum err e = text_read(&w.before, text);
+    if (e == OK) {
+        w.now.len = usprep_prepare(icu.saslprep, w.before.at, w.before.len, w.now.at, UNITS_MAX,
+                                   USPREP_ALLOW_UNASSIGNED, NULL, &status);
+        e = U_FAILURE(status) ? E_SYNTAX : text_write(&w.now, PRECIS_OUTPUT_MAX, tmp, out);
+    }
+    mem_wipe(&w, sizeof w);
+    return e;
+}
+
+const char *precis_opaque_problem(slice text, struct arena *tmp)
+{
+    struct text t;
+    const char *found = NULL;
+    char name[80] = "";
+    UErrorCode status = U_ZERO_ERROR;
+    if (text.len == 0 || text.len > PRECIS_OUTPUT_MAX)
+        return arena_printf(tmp, "has %zu bytes; it can have 1 to %d", text.len, PRECIS_OUTPUT_MAX);
+    if (text_read(&t, text) != OK)
+        return "is not UTF-8";
+    for (int32_t i = 0; i < t.len && found == NULL;) {
+        int32_t start = i;
+        UChar32 cp = text_next(&t, &i);
+        enum property p = cp == ' ' ? FREE_ONLY : property_of(cp);
+        if (p != DISALLOWED && (p != CONTEXT || context_allows(&t, start, i, cp)))
+            continue;
+        u_charName(cp, U_EXTENDED_CHAR_NAME, name, sizeof name, &status);
+        found = arena_printf(tmp,
+                             "has the character U+%04X %s, which a password cannot have here "
+                             "(RFC 8265)",
+                             (unsigned)cp, name);
+    }
+    mem_wipe(&t, sizeof t);
+    return found != NULL ? found : "has characters that cannot stand together (RFC 8264)";
 }
 
 enum err precis_nickname(slice text, size_t most, struct arena *tmp, slice *out)

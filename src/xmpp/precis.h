@@ -19,6 +19,10 @@ enum {
 
 NODISCARD enum err precis_username(slice text, struct arena *tmp, slice *out);
 NODISCARD enum err precis_opaque(slice text, struct arena *tmp, slice *out);
+/* SASLprep (RFC 4013), which most clients do to passwords. It is NFKC where OpaqueString is NFC. */
+NODISCARD enum err precis_saslprep(slice text, struct arena *tmp, slice *out);
+/* Why precis_opaque() does not take it: what the text has. */
+const char *precis_opaque_problem(slice text, struct arena *tmp);
 /* For comparing whatever the case and the form of characters: NFKC_Casefold (Unicode §3.13). */
 NODISCARD enum err precis_fold(slice text, struct arena *tmp, slice *out);
 /* Nickname: as it is shown (`most` bytes, up to PRECIS_OUTPUT_MAX), and as it is compared. */

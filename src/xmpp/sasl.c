@@ -249,7 +249,7 @@ static enum sasl_step plain_first(struct sasl *s, slice message)
     enum sasl_step step = sasl_take_names(s, user, authzid);
     if (step != SASL_SUCCESS)
         return step;
-    if (jid_prep_password(password, s->arena, &prepared) != OK)
+    if (jid_prep_password_given(password, s->arena, &prepared) != OK)
         return sasl_fail(s, SASL_NOT_AUTHORIZED);
     s->password = prepared.ptr == password.ptr ? slice_dup(s->arena, prepared) : prepared;
     s->state = WAIT_VERDICT;

@@ -35,18 +35,23 @@ enum scram_hash sasl_mech_hash(enum sasl_mech m); /* of a SCRAM mechanism */
 
 enum { SCRAM_SALT_LEN = 16 }; /* bytes, of the accounts we make and of fake keys */
 
-/* Stored instead of a password, one a hash (RFC 5802 §3). */
+/* Stored instead of a password, one a hash (RFC 5802 §3). Clients prepare a password by SASLprep,
+ * by OpaqueString or not at all. Where the first two differ there are keys of both, with one salt,
+ * since the challenge has one: the client's proof may be of either. */
 struct scram_keys {
     uint8_t salt[64]; /* other servers make longer ones than we do */
     uint8_t salt_len;
     uint32_t iterations;
     uint8_t stored_key[64], server_key[64]; /* the first scram_hash_len() bytes */
+    bool two_forms;                         /* the following are of the other form */
+    uint8_t other_stored[64], other_server[64];
 };
 size_t scram_hash_len(enum scram_hash h);
-/* PBKDF2: slow, for helper threads only. `password` is prepared (jid_prep_password). */
+/* PBKDF2: slow, for helper threads only. `password` is prepared (jid_prep_password_given). The
+ * first keys are of its form by SASLprep, which other servers expect; the others are of itself. */
 void scram_derive(struct scram_keys *out, enum scram_hash h, slice password, slice salt,
                   uint32_t iterations);
-/* Slow, too; compares in constant time. */
+/* Slow, too; compares in constant time. Both forms are compared, with keys of any preparation. */
 bool scram_verify(const struct scram_keys *keys, enum scram_hash h, slice password);
 /* From a SaltedPassword that the client derived (XEP-0480 §3): scram_hash_len() bytes. */
 void scram_from_salted(struct scram_keys *out, enum scram_hash h, slice salted, slice salt,

@@ -1,5 +1,7 @@
+#include "base/arena.h"
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "xmpp/jid.h"
 #include "xmpp/scram_private.h"
 #include <nettle/hmac.h>
 #include <nettle/pbkdf2.h>
@@ -132,8 +134,8 @@ void scram_salted(enum scram_hash h, slice password, slice salt, uint32_t iterat
     mem_wipe(&with, sizeof with);
 }
 
-void scram_derive(struct scram_keys *out, enum scram_hash h, slice password, slice salt,
-                  uint32_t iterations)
+static void derive_form(struct scram_keys *out, enum scram_hash h, slice password, slice salt,
+                        uint32_t iterations)
 {
     uint8_t salted[SCRAM_HASH_MAX];
     scram_salted(h, password, salt, iterations, salted);
@@ -141,12 +143,42 @@ void scram_derive(struct scram_keys *out, enum scram_hash h, slice password, sli
     mem_wipe(salted, sizeof salted);
 }
 
+void scram_derive(struct scram_keys *out, enum scram_hash h, slice password, slice salt,
+                  uint32_t iterations)
+{
+    struct arena *tmp = arena_create(0);
+    struct scram_keys other;
+    slice form;
+    if (jid_prep_password_sasl(password, tmp, &form) != OK)
+        form = password;
+    derive_form(out, h, form, salt, iterations);
+    if (!slice_eq(form, password)) {
+        derive_form(&other, h, password, salt, iterations);
+        out->two_forms = true;
+        memcpy(out->other_stored, other.stored_key, sizeof out->other_stored);
+        memcpy(out->other_server, other.server_key, sizeof out->other_server);
+        mem_wipe(&other, sizeof other);
+    }
+    if (form.ptr != password.ptr)
+        mem_wipe((char *)(uintptr_t)form.ptr, form.len);
+    arena_destroy(&tmp);
+}
+
+static bool stored_is(const struct scram_keys *k, enum scram_hash h, const uint8_t *stored)
+{
+    bool same = CRYPTO_memcmp(k->stored_key, stored, hashes[h].len) == 0;
+    bool other = CRYPTO_memcmp(k->other_stored, stored, hashes[h].len) == 0;
+    return same || (k->two_forms && other);
+}
+
 bool scram_verify(const struct scram_keys *keys, enum scram_hash h, slice password)
 {
     struct scram_keys derived;
     slice salt = { (const char *)keys->salt, keys->salt_len };
     scram_derive(&derived, h, password, salt, keys->iterations);
-    bool same = CRYPTO_memcmp(derived.stored_key, keys->stored_key, hashes[h].len) == 0;
+    bool same = stored_is(keys, h, derived.stored_key);
+    if (derived.two_forms)
+        same = stored_is(keys, h, derived.other_stored) || same;
     mem_wipe(&derived, sizeof derived);
     return same;
 }
@@ -168,20 +200,28 @@ void scram_fake_keys(struct scram_keys *out, enum scram_hash h, slice user, slic
     mem_wipe(key, sizeof key);
 }
 
+static bool prove(enum scram_hash h, const uint8_t *stored_key, slice auth_message, slice proof)
+{
+    size_t len = hashes[h].len;
+    uint8_t client[SCRAM_HASH_MAX], stored[SCRAM_HASH_MAX];
+    hmac(h, stored_key, auth_message, client);
+    for (size_t i = 0; i < len; i++) /* ClientKey = ClientProof XOR ClientSignature */
+        client[i] = (uint8_t)(client[i] ^ (uint8_t)proof.ptr[i]);
+    digest(h, client, stored);
+    bool proven = CRYPTO_memcmp(stored, stored_key, len) == 0;
+    mem_wipe(client, sizeof client);
+    return proven;
+}
+
+/* The second form costs as much where there is none, so that the time does not tell. */
 bool scram_prove(const struct scram_keys *keys, enum scram_hash h, slice auth_message, slice proof,
                  uint8_t signature[SCRAM_HASH_MAX])
 {
     open_once(h);
-    size_t len = hashes[h].len;
-    uint8_t client[SCRAM_HASH_MAX], stored[SCRAM_HASH_MAX];
-    hmac(h, keys->server_key, auth_message, signature);
-    if (proof.len != len)
+    if (proof.len != hashes[h].len)
         return false;
-    hmac(h, keys->stored_key, auth_message, client);
-    for (size_t i = 0; i < len; i++) /* ClientKey = ClientProof XOR ClientSignature */
-        client[i] = (uint8_t)(client[i] ^ (uint8_t)proof.ptr[i]);
-    digest(h, client, stored);
-    bool proven = CRYPTO_memcmp(stored, keys->stored_key, len) == 0;
-    mem_wipe(client, sizeof client);
-    return proven;
+    bool first = prove(h, keys->stored_key, auth_message, proof);
+    bool other = prove(h, keys->other_stored, auth_message, proof) && keys->two_forms;
+    hmac(h, other ? keys->other_server : keys->server_key, auth_message, signature);
+    return first || other;
 }

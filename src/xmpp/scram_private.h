@@ -5,8 +5,8 @@
 
 enum { SCRAM_HASH_MAX = 64 }; /* bytes */
 
-/* Checks the client's proof of `auth_message` in constant time and, whatever comes out, computes
- * the server's signature of it: scram_hash_len() bytes. */
+/* Checks the client's proof of `auth_message` in constant time; true: and the server's signature of
+ * it is by the keys that the proof fits, scram_hash_len() bytes. */
 bool scram_prove(const struct scram_keys *keys, enum scram_hash h, slice auth_message, slice proof,
                  uint8_t signature[SCRAM_HASH_MAX]);
 

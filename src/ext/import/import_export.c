@@ -198,6 +198,12 @@ static void give_keys(struct export *x, const struct store_batch *b)
         give_base64(&x->x, "salt", k.salt, k.salt_len);
         give_base64(&x->x, "server-key", k.server_key, scram_hash_len(h));
         give_base64(&x->x, "stored-key", k.stored_key, scram_hash_len(h));
+        if (k.two_forms) {
+            xml_open(&x->x, "other-form", NS_PIE_MORE);
+            give_base64(&x->x, "server-key", k.other_server, scram_hash_len(h));
+            give_base64(&x->x, "stored-key", k.other_stored, scram_hash_len(h));
+            xml_close(&x->x);
+        }
         xml_close(&x->x);
     }
     mem_wipe(&k, sizeof k);

@@ -31,6 +31,7 @@ static bool import_bytes(slice text, uint8_t *out, size_t cap, size_t *len)
 
 struct import_keys {
     slice salt, count, stored, server; /* base64, but the count */
+    slice other_stored, other_server;  /* empty: the password has one form, or it is not known */
 };
 
 static bool keys_take(struct import_user *u, enum scram_hash h, const struct import_keys *in)
@@ -47,6 +48,10 @@ static bool keys_take(struct import_user *u, enum scram_hash h, const struct imp
         !import_bytes(in->server, k->server_key, sizeof k->server_key, &server) ||
         stored != scram_hash_len(h) || server != scram_hash_len(h))
         return false;
+    k->two_forms =
+        import_bytes(in->other_stored, k->other_stored, sizeof k->other_stored, &stored) &&
+        import_bytes(in->other_server, k->other_server, sizeof k->other_server, &server) &&
+        stored == scram_hash_len(h) && server == scram_hash_len(h);
     k->salt_len = (uint8_t)salt;
     k->iterations = (uint32_t)count;
     u->has |= 1u << h;
@@ -68,15 +73,22 @@ static bool keys_take_any(struct import_user *u, enum scram_hash h, const struct
 {
     return keys_take(u, h, in) ||
            keys_take(u, h,
-                     &(struct import_keys){ base64_of_base64(in->salt, tmp), in->count,
-                                            base64_of_base64(in->stored, tmp),
-                                            base64_of_base64(in->server, tmp) });
+                     &(struct import_keys){ .salt = base64_of_base64(in->salt, tmp),
+                                            .count = in->count,
+                                            .stored = base64_of_base64(in->stored, tmp),
+                                            .server = base64_of_base64(in->server, tmp) });
+}
+
+static slice import_text_in(const struct elem *e, const char *name, const char *ns,
+                            struct arena *tmp)
+{
+    struct elem child;
+    return elem_child(e, name, ns, &child) ? elem_text(&child, tmp) : (slice){ 0 };
 }
 
 static slice text_of(const struct elem *e, const char *name, struct arena *tmp)
 {
-    struct elem child;
-    return elem_child(e, name, NS_PIE_SCRAM, &child) ? elem_text(&child, tmp) : (slice){ 0 };
+    return import_text_in(e, name, NS_PIE_SCRAM, tmp);
 }
 
 /* false: they are damaged, or of a hash that this server has not. */
@@ -85,13 +97,18 @@ static bool keys_element(struct import_user *u, const struct elem *e, struct are
     static const enum sasl_mech mechs[SCRAM_HASH_COUNT] = { SASL_SCRAM_SHA_1, SASL_SCRAM_SHA_256,
                                                             SASL_SCRAM_SHA_512 };
     slice mechanism = elem_attr(e, "mechanism", tmp);
+    struct import_keys in = { .salt = text_of(e, "salt", tmp),
+                              .count = text_of(e, "iter-count", tmp),
+                              .stored = text_of(e, "stored-key", tmp),
+                              .server = text_of(e, "server-key", tmp) };
+    struct elem other;
+    if (elem_child(e, "other-form", NS_PIE_MORE, &other)) {
+        in.other_stored = import_text_in(&other, "stored-key", NS_PIE_MORE, tmp);
+        in.other_server = import_text_in(&other, "server-key", NS_PIE_MORE, tmp);
+    }
     for (enum scram_hash h = 0; h < SCRAM_HASH_COUNT; h++)
         if (slice_is(mechanism, sasl_mech_name(mechs[h])))
-            return keys_take_any(u, h,
-                                 &(struct import_keys){
-                                     text_of(e, "salt", tmp), text_of(e, "iter-count", tmp),
-                                     text_of(e, "stored-key", tmp), text_of(e, "server-key", tmp) },
-                                 tmp);
+            return keys_take_any(u, h, &in, tmp);
     return false;
 }
 
@@ -116,8 +133,8 @@ static void import_keys_of(struct import_user *u, struct arena *tmp)
             u->note = "keys that are damaged, or of a mechanism that this server has not";
     if (password.len == 0 || keys_old(u, password))
         return;
-    if (jid_prep_password(password, tmp, &prepared) != OK) {
-        u->note = "a password that is too long or has control characters";
+    if (jid_prep_password_given(password, tmp, &prepared) != OK) {
+        u->note = arena_printf(tmp, "a password that %s", jid_password_problem(password, tmp));
         return;
     }
     u->password = prepared;

@@ -52,5 +52,6 @@ unsigned import_user_lacks(const struct import_user *u);
 
 /* The element of keys (XEP-0227): mechanism, iter-count, salt, server-key, stored-key. */
 #define NS_PIE_SCRAM "urn:xmpp:pie:0#scram"
-/* What the format has no element for (docs/import.md): <disabled/>, <continues/>. */
+/* What the format has no element for (docs/import.md): <disabled/>, <continues/>, and in
+ * the element of keys <other-form/> with server-key and stored-key. */
 #define NS_PIE_MORE "urn:muster:pie:0"
