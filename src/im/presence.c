@@ -524,6 +524,19 @@ void presence_hide(struct account *a, slice contact)
     EMIT(account.contact_shown, a, contact, false);
 }
 
+static void review_session(struct session *s, void *arg)
+{
+    const slice *contact = arg;
+    bool sees = stage_view(s, *contact);
+    if (sees != s->was_seen && !presence_is_sent(s, *contact))
+        presence_tell(s, *contact, sees ? TYPE_AVAILABLE : TYPE_UNAVAILABLE);
+}
+
+void presence_review(struct account *a, slice contact)
+{
+    sessions_each(a, SESSIONS_AVAILABLE, review_session, &contact);
+}
+
 static void leave_name(struct session *s, void *arg)
 {
     const slice *contact = arg;

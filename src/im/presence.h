@@ -36,6 +36,9 @@ void presence_show(struct account *a, slice contact);
  * it must not even learn that they are there. */
 void presence_look(struct account *a, slice contact);
 void presence_hide(struct account *a, slice contact);
+/* The roster was changed, and the contact sees the account as before, but rules about the roster
+ * (stage VIEW) may show it more or less than when presence_look() was called. */
+void presence_review(struct account *a, slice contact);
 /* A contact that sees the account has asked for it by another of its addresses (im/contact_name.h):
  * by the one before, what it could see then is unavailable. */
 void presence_renamed(struct account *a, slice contact);

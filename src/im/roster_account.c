@@ -9,6 +9,7 @@
 #include "im/account.h"
 #include "im/component_watch.h"
 #include "im/feature.h"
+#include "im/presence.h"
 #include "im/roster_iq.h"
 #include "im/roster_portable.h"
 #include "im/roster_view.h"
@@ -68,7 +69,12 @@ void roster_commit(struct account *a, const struct roster_delta *d, enum roster_
 {
     ensure(account_here(a));
     ensure(a->state == ACTOR_READY);
+    bool seen = roster_is_seen(a, d->jid);
+    if (seen)
+        presence_look(a, d->jid);
     roster_apply(roster_of(a), d);
+    if (seen && roster_is_seen(a, d->jid))
+        presence_review(a, d->jid);
     if (view == ROSTER_HIDDEN)
         return;
     char id[32]; /* the version makes it unique among those of an account */

@@ -29,10 +29,15 @@ bool roster_is_shared(const struct account *a, slice contact)
     return shared_sees(shared_of(a), a->jid, contact);
 }
 
-bool roster_is_contact(const struct account *a, slice contact)
+bool roster_is_listed(const struct account *a, slice contact)
 {
     const struct roster_item *i = roster_find(a->roster, contact);
-    return (i != NULL && (i->flags & ROSTER_LISTED) != 0) || roster_is_shared(a, contact);
+    return i != NULL && (i->flags & ROSTER_LISTED) != 0;
+}
+
+bool roster_is_contact(const struct account *a, slice contact)
+{
+    return roster_is_listed(a, contact) || roster_is_shared(a, contact);
 }
 
 /* A group gives a direction; what is asked for in the other one stays open. */

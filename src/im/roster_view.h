@@ -13,6 +13,8 @@ enum roster_sight { ROSTER_SEES, ROSTER_IS_SEEN }; /* the account sees it; it se
 
 /* Whether the list of contacts has it, as clients get it. */
 bool roster_is_contact(const struct account *a, slice contact);
+/* The user has it in the list, whatever groups do. */
+bool roster_is_listed(const struct account *a, slice contact);
 /* It is there by a group, whatever the user has done with it. */
 bool roster_is_shared(const struct account *a, slice contact);
 /* By the account's own subscriptions alone. */

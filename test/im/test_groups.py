@@ -1,6 +1,7 @@
 """Groups of users that an administrator makes, in the rosters of who may see them."""
 import pytest
 
+from harness import xml
 from harness.client import until
 from harness.pubsub import publish
 from im.test_blocking import block, unblock
@@ -391,14 +392,69 @@ def test_invisible(server):
     bob.expect_nothing(f"<presence from='{alice}' type='-'/>", after=alice)
 
 
-def test_policies(server):
-    """Who is in the list by a group is no stranger; a rule of the user comes first."""
-    make(server, "alice@localhost", "bob@localhost")
+def got(client, template):
+    return any(xml.matches(e, template) for e in client.log)
+
+
+def sees(client, other):
+    """Whether the client was told last that the other is available."""
+    client.iq("get", "<q xmlns='x'/>", to=other.bare)  # behind all that the other's home has sent
+    told = [e for e in client.log if xml.matches(e, f"<presence from='{other}'/>")]
+    return bool(told) and told[-1].get("type") is None
+
+
+# What a user may do with one who blocks strangers: see them, write, ask the client, ask for a
+# subscription, and be seen.
+NOTHING = dict.fromkeys(("sees", "message", "iq", "subscribe", "seen"), False)
+MAY = {"contact": {**dict.fromkeys(NOTHING, True), "subscribe": False},  # it is granted already
+       "contact and member": {**dict.fromkeys(NOTHING, True), "subscribe": False},
+       "member": {**NOTHING, "seen": True},
+       "stranger": NOTHING}
+
+
+@pytest.mark.parametrize("who", MAY)
+def test_members_are_strangers_to_a_policy(server, who):
+    """Only the list that the user makes has contacts; what the user sees of members stays."""
+    if "contact" in who:
+        server.befriend("alice", "bob")
+    if "member" in who:
+        make(server, *JIDS[:2])
+    alice, bob = listening(server, "alice"), listening(server, "bob")
+    sees(bob, alice)
+    edit(alice, "others='block'")
+    found = {"sees": sees(bob, alice)}
+    bob.send(f"<presence to='{alice.bare}' type='probe'/>"
+             f"<message to='{alice.bare}' id='m'><body>hello</body></message>"
+             f"<iq type='get' id='q' to='{alice}'><q xmlns='z'/></iq>"
+             f"<presence to='{alice.bare}' type='subscribe'/>"
+             "<presence><show>dnd</show></presence>")
+    bob.ping()
+    alice.iq("get", "<q xmlns='x'/>", to=bob.bare)
+    found |= {"message": got(alice, "<message id='m'/>"), "iq": got(alice, "<iq id='q'/>"),
+              "subscribe": got(alice, "<presence type='subscribe'/>"),
+              "seen": got(alice, f"<presence from='{bob}'><show>dnd</show></presence>")}
+    assert found == MAY[who]
+    assert sees(bob, alice) == MAY[who]["sees"]
+
+
+def test_a_member_becomes_a_contact_and_a_stranger_again(server):
+    """The list decides from the moment when it changes."""
+    make(server, *JIDS[:2])
+    alice, bob = listening(server, "alice"), listening(server, "bob")
+    edit(alice, "others='block'")
+    assert not sees(bob, alice)
+    put(alice, "<item jid='bob@localhost' name='Bob'/>")
+    assert sees(bob, alice)
+    put(alice, "<item jid='bob@localhost' subscription='remove'/>")
+    assert not sees(bob, alice)
+    edit(alice, "", bob_at_localhost="allow")
+    assert sees(bob, alice)
+
+
+def test_a_rule_for_a_member(server):
+    make(server, *JIDS[:2])
     alice, bob = listening(server, "alice"), listening(server, "bob")
     bob.expect(f"<presence from='{alice}' type='-'/>")
-    edit(alice, others="block")
-    bob.send("<message to='alice@localhost'><body>hello</body></message>")
-    alice.expect("<message><body>hello</body></message>")
     edit(alice, bob_at_localhost="block")
     bob.expect(f"<presence from='{alice}' type='unavailable'/>")
 

@@ -75,18 +75,13 @@ bool policy_rule(const struct privacy *p, slice contact, struct rule *out)
     return p != NULL && p->policy != NULL && rules_match(p->policy, &peer, RULE_PRESENCE_OUT, out);
 }
 
-static bool privacy_policy_is_contact(const struct account *a, slice contact)
-{
-    struct jid jid = jid_split(contact);
-    return roster_is_contact(a, jid_bare(&jid));
-}
-
-/* Blocked because there is no rule for the sender, who is not a contact: only rules for that
- * address count. */
+/* Blocked because there is no rule for the sender, whom the user has not put into the list: only
+ * rules for that address count. A group of the server makes nobody a contact here, because its
+ * members are the operator's choice and not the user's. */
 static bool is_stranger(const struct account *a, const struct privacy *p, slice jid)
 {
     struct rule rule;
-    if (p == NULL || p->others != OTHERS_BLOCK || privacy_policy_is_contact(a, jid))
+    if (p == NULL || p->others != OTHERS_BLOCK || roster_is_listed(a, jid_bare_of(jid)))
         return false;
     return !policy_rule(p, jid, &rule) || rule.action != RULE_ALLOW;
 }
@@ -110,6 +105,14 @@ static bool is_known_place(const struct account *a, slice from)
                                              host_find(account_node(a), jid.domain, &rest) != NULL);
 }
 
+/* A group lets the user see its members, who are strangers beside that. */
+static bool is_news_of_group(const struct account *a, const struct stanza *st, slice from)
+{
+    return st->kind == STANZA_PRESENCE &&
+           (st->type == TYPE_AVAILABLE || st->type == TYPE_UNAVAILABLE) &&
+           roster_is_shared(a, jid_bare_of(from));
+}
+
 enum verdict policy_block(struct account *a, const struct stanza *st, slice from,
                           struct refusal *why)
 {
@@ -120,7 +123,7 @@ enum verdict policy_block(struct account *a, const struct stanza *st, slice from
         return DROP;
     bool answer = st->kind == STANZA_IQ && st->type != TYPE_GET && st->type != TYPE_SET;
     if (answer || (st->kind == STANZA_IQ && stanza_to_is_bare(st)) || !is_stranger(a, p, from) ||
-        is_known_place(a, from))
+        is_known_place(a, from) || is_news_of_group(a, st, from))
         return PASS; /* what is asked of the account is answered by the rules of each feature */
     if (why->again && st->kind == STANZA_MESSAGE && st->type == TYPE_ERROR)
         return PASS; /* it is this server's word about a message that was stored */
