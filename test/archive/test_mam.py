@@ -564,6 +564,45 @@ def test_choice_is_a_setting(server, alice):
     assert alice.error("set", prefs_text()) == ("not-allowed", "cancel")
 
 
+def test_without_a_choice_of_users_the_operator_decides(server):
+    """Earlier choices are kept, not in force, and shown to operators; later they hold again."""
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    choice = ("never", ["carol@localhost"], ["bob@localhost", "x@localhost/y"])
+    alice.result("set", prefs_text(*choice))
+
+    def talk(number):
+        chat(bob, alice.bare, f"in {number}")
+        alice.expect(f"<message><body>in {number}</body></message>")
+        chat(alice, bob.bare, f"out {number}")
+        bob.expect(f"<message><body>out {number}</body></message>")
+        return Page(alice).bodies
+
+    assert talk(1) == []
+    server.ctl("set", "archive.users-may-choose", "off")
+    assert talk(2) == ["in 2", "out 2"]
+    assert [r["body"] for r in server.rows("archive", "read", alice.bare)] == ["in 2", "out 2"]
+    assert prefs_of(alice.result("get", GET_PREFS)) == ("always", [], [])
+    refused = alice.iq("set", prefs_text())
+    assert "archive.users-may-choose is off" in xml.canonical(refused)
+    listed = server.ctl("archive", "choices")
+    assert listed["rows"] == [{"jid": alice.bare, "default": "never", "always": 1, "never": 2}]
+    assert "not in force" in listed["text"]
+    shown = server.rows("user", "archive", alice.bare)[0]
+    assert (shown["default"], shown["always"], shown["never"]) == (
+        "never", "carol@localhost", "bob@localhost x@localhost/y")
+    assert "default" not in server.rows("user", "archive", bob.bare)[0]
+    server.ctl("set", "archive.default", "never")
+    assert talk(3) == ["in 2", "out 2"]
+    server.ctl("set", "archive.default", "always")
+    server.kill()
+    server.start()
+    server.ctl("set", "archive.users-may-choose", "on")
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    assert prefs_of(alice.result("get", GET_PREFS)) == choice
+    assert talk(4) == ["in 2", "out 2"]
+    assert "not in force" not in server.ctl("archive", "choices")["text"]
+
+
 def test_a_deleted_contact_is_still_found(server):
     alice, bob = server.client("alice", "a"), server.client("bob", "b")
     chat(bob, alice.bare, "last words")

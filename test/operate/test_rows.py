@@ -16,8 +16,8 @@ ELSEWHERE = {"alarm list", "alarm history", "push list", "device list", "upload 
              "report list", "motd show", "s2s list", "s2s-route list", "s2s-demand list",
              "backup list", "s2s-group list", "federation list", "federation reports",
              "test history", "test users", "metrics history", "admin sessions",
-             "archive events", "archive read", "archive room", "trace list", "trace message",
-             "trace texts",
+             "archive choices", "archive events", "archive read", "archive room", "trace list",
+             "trace message", "trace texts",
              "user blocked", "user photo", "user vcard"}
 # They fail where there is no other server, or something to mend:
 # federation/test_s2s_trace.py, operate/test_doctor.py.

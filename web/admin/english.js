@@ -189,7 +189,7 @@ export const english = {
   "do.admin totp": "Make a second factor", "do.admin totp-confirm": "Turn the second factor on",
   "do.admin totp-remove": "Take the second factor away", "do.admin unlock": "Unlock the login",
   "do.alarm set": "Change alarm", "do.alarm show": "Alarm", "do.alarm test": "Send a test alarm",
-  "do.announce": "New announcement", "do.archive events": "Corrections and retractions",
+  "do.announce": "New announcement", "do.archive choices": "What users archive", "do.archive events": "Corrections and retractions",
   "do.archive expire": "Delete old messages now", "do.archive read": "Messages of a user", "do.archive room": "Messages of a room",
   "do.config confirm": "Confirm", "do.config diff": "Candidate", "do.config drop": "Drop from the candidate",
   "do.config edit": "Put into the candidate", "do.config reset": "Back to defaults", "do.config show": "Values and origins",

@@ -44,7 +44,9 @@ struct setting mam_users_choose = {
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether users may choose with their client which of their messages are archived "
-           "(XEP-0441). Off: earlier choices stay in effect.",
+           "(XEP-0441). Off: archive.default holds for all users; earlier choices are kept, and "
+           "are in "
+           "force again when this is turned on.",
 };
 struct setting mam_page_default = {
     .name = "archive.page-default",
@@ -178,8 +180,9 @@ const struct feature mam_feature = {
     .settings = (struct setting *const[]){ &mam_enabled, &mam_default, &mam_users_choose,
                                            &mam_page_default, &mam_page_max, &mam_fulltext,
                                            &mam_retention, &mam_user_bytes, &mam_room_bytes, NULL },
-    .commands = (struct command *const[]){ &mam_expire_command, &mam_events_command,
-                                           &mam_read_command, &mam_user_archive, NULL },
+    .commands =
+        (struct command *const[]){ &mam_expire_command, &mam_events_command, &mam_read_command,
+                                   &mam_user_archive, &mam_choices_command, NULL },
     .metrics = (struct metric *const[]){ &mam_expired, &mam_trimmed, NULL },
     .logs = (struct log_area *const[]){ &mam_log, NULL },
     .start = ext_mam_start,

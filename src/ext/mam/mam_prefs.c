@@ -1,6 +1,7 @@
 #include "ext/mam/mam_prefs.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/command.h"
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "base/setting.h"
@@ -49,9 +50,32 @@ static struct store_stmt prefs_delete = {
     .params = "i",
     .cols = "",
 };
-struct store_stmt *const mam_prefs_stmts[] = { &prefs_put, &prefs_read, &prefs_delete, NULL };
+#define ADDRESSES(list) "CAST(length(" list ") - length(replace(" list ", '\n', '')) AS BIGINT)"
+static struct store_stmt prefs_list = {
+    .name = "mam.prefs-list",
+    .sql = "SELECT account.jid, preference, " ADDRESSES("always") ", " ADDRESSES(
+        "never") " FROM mam_prefs JOIN account ON account.id = mam_prefs.owner"
+                 " WHERE account.jid > $1 ORDER BY account.jid LIMIT $2",
+    .params = "ti",
+    .cols = "tiii",
+};
+static struct store_stmt prefs_by_jid = {
+    .name = "mam.prefs-by-jid",
+    .sql = "SELECT preference, trim(replace(always, '\n', ' ')), trim(replace(never, '\n', ' '))"
+           " FROM mam_prefs WHERE owner = (SELECT id FROM account WHERE account.jid = $1)",
+    .params = "t",
+    .cols = "itt",
+};
+struct store_stmt *const mam_prefs_stmts[] = { &prefs_put,  &prefs_read,   &prefs_delete,
+                                               &prefs_list, &prefs_by_jid, NULL };
 
 static struct prefs *prefs_of(const struct account *a) { return a->state_of[mam_prefs_slot]; }
+
+/* The choice of the user, as long as users may have one. */
+static const struct prefs *prefs_in_force(const struct account *a)
+{
+    return setting_bool(&mam_users_choose) ? prefs_of(a) : NULL;
+}
 
 static struct prefs *prefs_make(enum mam_default def, slice always, slice never)
 {
@@ -68,7 +92,7 @@ static struct prefs *prefs_make(enum mam_default def, slice always, slice never)
 
 static enum mam_default default_of(const struct account *a)
 {
-    const struct prefs *p = prefs_of(a);
+    const struct prefs *p = prefs_in_force(a);
     return p != NULL ? p->def : (enum mam_default)setting_int(&mam_default);
 }
 
@@ -84,7 +108,7 @@ static bool mam_prefs_is_listed(slice list, const struct jid *contact)
 
 bool mam_prefs_archive(struct account *a, const struct stanza *st, slice contact)
 {
-    const struct prefs *p = prefs_of(a);
+    const struct prefs *p = prefs_in_force(a);
     struct jid jid = jid_split(contact);
     (void)st;
     if (!setting_bool(&mam_enabled))
@@ -111,7 +135,7 @@ static void write_list(struct xml_write *x, const char *name, slice list)
 
 static void mam_prefs_answer(struct iq *iq, const struct account *a)
 {
-    const struct prefs *p = prefs_of(a);
+    const struct prefs *p = prefs_in_force(a);
     struct buf out;
     struct xml_write x;
     xml_begin(&x, &out, XML_STANZA_MAX);
@@ -125,8 +149,13 @@ static bool may_choose(struct iq *iq)
 {
     if (iq->target != IQ_TO_SELF)
         iq_error(iq, SE_FORBIDDEN, (slice){ 0 });
-    else if (!setting_bool(&mam_enabled) || !setting_bool(&mam_users_choose))
-        iq_error(iq, SE_NOT_ALLOWED, SLICE("what is archived is not the users' choice here"));
+    else if (!setting_bool(&mam_enabled))
+        iq_error(iq, SE_NOT_ALLOWED,
+                 SLICE("this server archives nothing (archive.enabled is off)"));
+    else if (!setting_bool(&mam_users_choose))
+        iq_error(iq, SE_NOT_ALLOWED,
+                 SLICE("this server decides what is archived (archive.users-may-choose is off); an "
+                       "earlier choice is kept for when users may choose again"));
     else
         return true;
     return false;
@@ -266,3 +295,73 @@ void mam_prefs_remove(struct account *a, struct store_batch *b)
 {
     STORE_ADD(b, &prefs_delete, STORE_ANY_ROWS, SV_I(a->id));
 }
+
+/* Operators: `archive choices`, and a part of `user archive`. */
+
+static slice chosen_default(int64_t preference)
+{
+    bool known = preference >= MAM_ALWAYS && preference <= MAM_NEVER;
+    return slice_of(mam_defaults[known ? preference : MAM_ALWAYS]);
+}
+
+void mam_prefs_look(struct store_batch *b, slice jid)
+{
+    ensure(jid.len > 0);
+    STORE_ADD(b, &prefs_by_jid, STORE_ANY_ROWS, SV_T(jid));
+}
+
+void mam_prefs_say(struct command_call *call, const struct store_batch *b, unsigned stmt)
+{
+    if (store_row_count(b, stmt) == 0)
+        return;
+    command_text(call, "default", chosen_default(store_int(b, stmt, 0, 0)));
+    command_text(call, "always", store_text(b, stmt, 0, 1));
+    command_text(call, "never", store_text(b, stmt, 0, 2));
+}
+
+static void choices_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    if (result != STORE_OK) {
+        command_fail_cause(call, err_of_store(result), "the choices could not be read");
+        return;
+    }
+    for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
+        command_row(call);
+        command_text(call, "jid", store_text(b, 0, i, 0));
+        command_text(call, "default", chosen_default(store_int(b, 0, i, 1)));
+        command_int(call, "always", store_int(b, 0, i, 2));
+        command_int(call, "never", store_int(b, 0, i, 3));
+    }
+    command_done_listed_with(
+        call, "jid",
+        setting_bool(&mam_users_choose) ? "" : "not in force: archive.users-may-choose is off");
+}
+
+static void run_choices(struct command_call *call)
+{
+    slice after = command_arg(call, "after");
+    ensure(worker_is_here(call->worker));
+    struct store_batch *b = store_read(worker_store(call->worker), 0);
+    STORE_ADD(b, &prefs_list, STORE_ANY_ROWS, SV_T(after.ptr != NULL ? after : SLICE("")),
+              SV_I(command_page_limit(call) + 1));
+    store_submit(b, worker_loop(call->worker), 0, choices_read, call);
+}
+
+struct command mam_choices_command = {
+    .name = "archive choices",
+    .effect = COMMAND_READS,
+    .area = "archive",
+    .args = (const struct command_arg[]){ COMMAND_PAGE_ARGS("address"), { 0 } },
+    .run = run_choices,
+    .doc = "Lists what users have chosen to be archived (XEP-0441). While "
+           "archive.users-may-choose is off, the choices are kept but not in force. `user archive` "
+           "shows the addresses that one of them has named.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "jid", .type = PARAM_USER, .doc = "the user" },
+            { .name = "default", .doc = "what is archived of others: always, roster or never" },
+            { .name = "always", .type = PARAM_INT, .doc = "addresses that are always archived" },
+            { .name = "never", .type = PARAM_INT, .doc = "addresses that are never archived" },
+            { 0 } },
+};

@@ -1,5 +1,6 @@
 /* mam_prefs: preferences (XEP-0441): which messages an account wants in its archive. One row an
- * account that has any; in memory while the account is loaded.
+ * account that has any; in memory while the account is loaded. While archive.users-may-choose is
+ * off, it is kept, and the setting archive.default holds for all.
  *
  * Limits: JIDS_MAX addresses in both lists together, LIST_BYTES_MAX bytes each. */
 #pragma once
@@ -7,6 +8,8 @@
 #include "store/store.h"
 
 struct account;
+struct command;
+struct command_call;
 struct iq;
 struct store_batch;
 
@@ -21,3 +24,8 @@ void mam_prefs_loaded(struct account *a, const struct store_batch *b, unsigned f
 void mam_prefs_unload(struct account *a);
 void mam_prefs_remove(struct account *a, struct store_batch *b);
 bool mam_prefs_archive(struct account *a, const struct stanza *st, slice contact);
+
+/* For `user archive`: reads the choice of an account; says it in the row, if there is one. */
+void mam_prefs_look(struct store_batch *b, slice jid);
+void mam_prefs_say(struct command_call *call, const struct store_batch *b, unsigned stmt);
+extern struct command mam_choices_command;

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "ext/mam/mam_expire.h"
+#include "ext/mam/mam_prefs.h"
 #include "home/here.h"
 #include "io/timer.h"
 #include "ops/users.h"
@@ -643,6 +644,7 @@ static void user_archive_read(void *arg, enum store_result result, const struct 
     command_int(call, "bytes", store_int(b, 0, 0, 0));
     if (setting_int(&mam_user_bytes) < SETTING_NONE)
         command_int(call, "bytes_max", setting_int(&mam_user_bytes));
+    mam_prefs_say(call, b, 1);
     command_done(call, "%s", "");
 }
 
@@ -651,6 +653,7 @@ static void run_user_archive(struct command_call *call)
     ensure(worker_is_here(call->worker));
     struct store_batch *b = store_read(worker_store(call->worker), 0);
     STORE_ADD(b, &size_by_jid, STORE_ANY_ROWS, SV_T(command_arg(call, "jid")));
+    mam_prefs_look(b, command_arg(call, "jid"));
     store_submit(b, worker_loop(call->worker), 0, user_archive_read, call);
 }
 
@@ -664,7 +667,8 @@ struct command mam_user_archive = {
     .record = true,
     .doc = "Shows the size of a user's archive: as archive.user-bytes counts it. Messages are "
            "counted within some seconds, but not while archive.user-bytes and "
-           "archive.room-bytes are both none.",
+           "archive.room-bytes are both none. It also shows what the user has chosen to be "
+           "archived (XEP-0441), which is not in force while archive.users-may-choose is off.",
     .columns =
         (const struct command_column[]){
             { .name = "bytes", .type = PARAM_INT, .unit = "bytes", .doc = "its size" },
@@ -673,5 +677,11 @@ struct command mam_user_archive = {
               .unit = "bytes",
               .optional = true,
               .doc = "archive.user-bytes; missing: there is no limit" },
+            { .name = "default",
+              .optional = true,
+              .doc = "the user's choice for all but the next two: always, roster or never; "
+                     "missing: the user has not chosen" },
+            { .name = "always", .optional = true, .doc = "addresses that are always archived" },
+            { .name = "never", .optional = true, .doc = "addresses that are never archived" },
             { 0 } },
 };
