@@ -34,6 +34,7 @@ settings:
   c2s.tls-required: off
   im.durable-ack: ${DURABLE:-on}
   c2s.stanza-rate: none
+  presence.change-rate: 100
   c2s.byte-rate: none
   c2s.connections-per-address: none
   roster.contacts-max: none

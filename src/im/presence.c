@@ -198,13 +198,13 @@ static void become_available(struct session *s, struct stanza *st)
     if (s->hidden == SESSION_HIDDEN_UNTIL_PRESENCE)
         reappear(s);
     bool first = !s->available;
-    presence_pace_own(s);
     stanza_unref(&s->awake);
     stanza_unref(&s->presence);
     s->presence = stanza_ref(st);
     s->priority = priority;
     s->available = true;
-    broadcast(s, st);
+    if (first || presence_pace_own(s))
+        broadcast(s, st);
     if (first)
         introduce(s, tmp);
     else if (received != (priority >= 0))

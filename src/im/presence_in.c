@@ -315,7 +315,7 @@ const struct message_row replay_message = {
     .run = replay_run,
 };
 
-static struct setting *const settings[] = { &directed_max, &presence_composed_rate, NULL };
+static struct setting *const settings[] = { &directed_max, &presence_change_rate, NULL };
 static struct metric *const metrics[] = { &presence_broadcasts, &presence_deliveries,
                                           &presence_waited, NULL };
 
@@ -328,6 +328,8 @@ const struct feature presence_feature = {
     .metrics = metrics,
     .logs = subscription_logs,
     .session.slot = &presence_pace_session,
+    .session.save = presence_pace_save,
+    .session.restore = presence_pace_restore,
     .worker.slot = &presence_pace_worker,
     .worker.ended = presence_pace_ended,
     .account.remove = roster_out_remove,

@@ -1,4 +1,5 @@
 #include "im/presence_pace.h"
+#include "base/buf.h"
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "base/metric.h"
@@ -10,27 +11,28 @@
 
 enum { TICK_MS = PRESENCE_PACE_MS, BURST_US = 200000, SECOND_US = 1000000 };
 
-struct setting presence_composed_rate = {
-    .name = "presence.composed-rate",
+struct setting presence_change_rate = {
+    .name = "presence.change-rate",
     .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 50,
     .min = 10,
     .max = 100,
     .unit = "changes a second",
-    .doc = "How many presence changes a second the server sends to contacts on behalf of clients: "
-           "users shown as away while their clients sleep (push.show-away), new avatars, sessions "
-           "that were not resumed after their connections were lost, and sessions that are shown "
-           "when presence.sharing is turned on. Further changes wait, and only the last state of "
-           "each client is sent. A session that waits for its end can still be resumed. A lower "
-           "rate spares a server with long contact lists when many clients lose their connections "
-           "at once. Presence that clients send themselves never waits, and turning off sharing "
-           "hides all at once.",
+    .doc = "How many presence changes a second are sent to contacts: those of clients that are "
+           "available already, and those that the server makes on behalf of clients (users shown "
+           "as away while their clients sleep, see push.show-away; new avatars; sessions that were "
+           "not resumed after their connections were lost; sessions that are shown when "
+           "presence.sharing is turned on). Further changes wait, and only the last state of each "
+           "client is sent. A session that waits for its end can still be resumed. A lower rate "
+           "spares a server with long contact lists when many change at once. Clients that come "
+           "online or go offline are told of without waiting, and turning off sharing hides all at "
+           "once.",
 };
 struct metric presence_waited = {
-    .name = "muster_presence_composed_waits",
+    .name = "muster_presence_change_waits",
     .kind = METRIC_COUNTER,
-    .help = "Presence changes composed by the server that had to wait for presence.composed-rate.",
+    .help = "Presence changes that had to wait for presence.change-rate.",
 };
 
 enum want { WANT_NOTHING, WANT_AWAY, WANT_AWAKE };
@@ -40,6 +42,7 @@ struct waiting {
     struct session *session;
     presence_rewrite_fn *rewrite; /* NULL: none */
     uint8_t want;                 /* enum want */
+    bool own;                     /* what its client said is not told yet */
 };
 struct line {
     struct worker *worker;
@@ -55,7 +58,7 @@ bool presence_pace_take(struct worker *w)
     uint32_t nodes[BUS_NODES_MAX];
     uint64_t now = loop_now_us(worker_loop(w)),
              each = (uint64_t)SECOND_US * node_all(worker_node(w), nodes) /
-                    (uint64_t)setting_int(&presence_composed_rate),
+                    (uint64_t)setting_int(&presence_change_rate),
              burst = each > BURST_US ? each : BURST_US,
              next = atomic_load_explicit(&worker_node(w)->presence_next_us, memory_order_relaxed),
              from;
@@ -75,14 +78,15 @@ static bool is_noop(const struct session *s, enum want want)
 }
 
 /* Told once, whatever has changed. */
-static void presence_pace_apply(struct session *s, enum want want, presence_rewrite_fn *rewrite)
+static void presence_pace_apply(struct session *s, const struct waiting *w)
 {
     struct stanza *own = stanza_ref(s->awake != NULL ? s->awake : s->presence);
     struct stanza *was = own;
+    enum want want = (enum want)w->want;
     bool away = is_noop(s, want) ? s->awake != NULL : want == WANT_AWAY;
-    if (rewrite != NULL)
-        own = rewrite(s, own);
-    if (own != was || away != (s->awake != NULL))
+    if (w->rewrite != NULL)
+        own = w->rewrite(s, own);
+    if (w->own || own != was || away != (s->awake != NULL))
         presence_replace(s, own, away);
     stanza_unref(&own);
 }
@@ -95,7 +99,7 @@ static void presence_pace_serve(struct timer *t, struct loop *loop)
         struct waiting *first = CONTAINER_OF(line->waiting.next, struct waiting, node);
         struct waiting one = *first;
         presence_pace_forget(one.session);
-        presence_pace_apply(one.session, one.want, one.rewrite);
+        presence_pace_apply(one.session, &one);
     }
     if (!list_empty(&line->waiting))
         timer_set(loop, &line->timer, TICK_MS);
@@ -139,7 +143,7 @@ static bool at_once(struct session *s)
 
 static void drop_if_empty(struct session *s, const struct waiting *one)
 {
-    if (one->want == WANT_NOTHING && one->rewrite == NULL)
+    if (one->want == WANT_NOTHING && one->rewrite == NULL && !one->own)
         presence_pace_forget(s);
 }
 
@@ -151,7 +155,7 @@ static void presence_pace_show(struct session *s, enum want want)
         drop_if_empty(s, one);
     } else if (!is_noop(s, want)) {
         if (at_once(s))
-            presence_pace_apply(s, want, NULL);
+            presence_pace_apply(s, &(struct waiting){ .want = (uint8_t)want });
         else
             wait_for_turn(s)->want = (uint8_t)want;
     }
@@ -179,18 +183,35 @@ void presence_rewrite(struct session *s, presence_rewrite_fn *fn)
     if (s->state_of[presence_pace_session] == NULL && !changes)
         return;
     if (at_once(s))
-        presence_pace_apply(s, WANT_NOTHING, fn);
+        presence_pace_apply(s, &(struct waiting){ .rewrite = fn });
     else
         wait_for_turn(s)->rewrite = fn;
 }
 
-void presence_pace_own(struct session *s)
+bool presence_pace_own(struct session *s)
 {
-    struct waiting *one = s->state_of[presence_pace_session];
-    if (one == NULL)
-        return;
+    ensure(session_is_available(s));
+    if (at_once(s))
+        return true;
+    struct waiting *one = wait_for_turn(s);
     one->want = WANT_NOTHING;
-    drop_if_empty(s, one);
+    one->own = true;
+    return false;
+}
+
+/* The change that waits, over a planned restart or on the way to another node. What the server
+ * wants is wanted anew by its feature there. */
+void presence_pace_save(const struct session *s, struct buf *out)
+{
+    const struct waiting *one = s->state_of[presence_pace_session];
+    if (one != NULL && one->own)
+        buf_lit(out, "own");
+}
+
+void presence_pace_restore(struct session *s, slice saved)
+{
+    if (slice_is(saved, "own") && session_is_available(s))
+        wait_for_turn(s)->own = true;
 }
 
 void presence_pace_forget(struct session *s)

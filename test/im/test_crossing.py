@@ -116,7 +116,8 @@ class Pair:
                 assert known == is_, (self.names[me], known, is_)
         self.marks += 1
         for me, client in enumerate(self.clients):
-            client.send(f"<presence><status>s{self.marks}</status></presence>"
+            client.send("<presence type='unavailable'/>"  # initial presence is never held back
+                        f"<presence><status>s{self.marks}</status></presence>"
                         f"<message to='{self.clients[1 - me]}' type='headline' "
                         f"id='m{self.marks}'/>")
         for me, client in enumerate(self.clients):

@@ -1,4 +1,5 @@
-"""Presence that the server composes: so much of it a second, and the last state arrives."""
+"""Changes of presence, of clients and of the server for them: so many a second, and the last state
+arrives."""
 import time
 
 import pytest
@@ -28,7 +29,7 @@ def show(presence):
 def host(make_server):
     names = [f"u{i}" for i in range(24)]
     server = make_server("bob", *names)
-    server.ctl("set", "presence.composed-rate", str(RATE))
+    server.ctl("set", "presence.change-rate", str(RATE))
     for name in names:
         server.befriend(name, "bob")
     return server
@@ -45,11 +46,11 @@ def test_many_that_fall_asleep_are_told_one_after_another(host):
         quiet(phone)
     phones[-1].ping()
     active(phones[-1])  # waits still: nobody hears of it
-    phones[-2].send("<presence><show>dnd</show></presence>")  # its own does not wait
-    assert show(bob.expect(f"<presence from='{phones[-2]}'/>")) == "dnd"
+    phones[-2].send("<presence><show>dnd</show></presence>")  # in the same turn, and it counts
     for phone in phones[:-2]:
         assert show(bob.expect(f"<presence from='{phone}'/>")) == "away"
-    assert time.monotonic() - start >= (22 - 2) / RATE - 0.2
+    assert show(bob.expect(f"<presence from='{phones[-2]}'/>")) == "dnd"
+    assert time.monotonic() - start >= (23 - 2) / RATE - 0.2
     for phone in phones[-2:]:
         bob.expect_nothing(f"<presence from='{phone}'/>", after=phone)
     for phone in phones[:3]:
@@ -94,6 +95,66 @@ def test_who_goes_while_it_waits_is_gone(host):
     for phone in phones:
         told = [e for e in bob.log if e.get("from") == str(phone)]
         assert told[-1].get("type") == "unavailable"
+
+
+def change(phones, *texts):
+    """Each client sends all of these states, one after another."""
+    for text in texts:
+        for phone in phones:
+            phone.send(f"<presence><status>{text}</status></presence>")
+    for phone in phones:
+        phone.ping()
+
+
+def states(client, phone):
+    """What the client was told of the phone."""
+    return [e.findtext(f"{{{xml.CLIENT}}}status") for e in client.log
+            if xml.matches(e, f"<presence from='{phone}' type='-'><status/></presence>")]
+
+
+def test_changes_of_clients_wait_for_their_turn(host):
+    """Many clients that change often: contacts hear no more than the rate, and the last state of
+    each; who asks hears it at once; who goes does not wait."""
+    bob = host.client("bob", "b")
+    phones = [host.client(f"u{i}", "phone") for i in range(24)]
+    for phone in phones:
+        bob.expect(f"<presence from='{phone}' type='-'/>")
+    start = time.monotonic()
+    change(phones, *range(10))
+    late = host.client("bob", "late")
+    late.expect(f"<presence from='{phones[-1]}'/>")
+    assert states(late, phones[-1])[0] == "9"
+    for phone in phones:
+        bob.expect(f"<presence from='{phone}'><status>9</status></presence>")
+    took = time.monotonic() - start
+    assert took >= (24 - 3) / RATE - 0.2
+    assert sum(len(states(bob, phone)) for phone in phones) <= took * RATE + 3
+    change(phones, "again")
+    phones[-1].close()
+    gone = bob.expect(f"<presence from='{phones[-1]}'/>")
+    assert gone.get("type") == "unavailable"
+    assert states(bob, phones[-1])[-1] == "9"
+    for phone in phones[:-1]:
+        bob.expect(f"<presence from='{phone}'><status>again</status></presence>")
+    assert next(row["value"] for row in host.rows("metrics")
+                if row["name"] == "muster_presence_change_waits") > 0
+
+
+def test_a_planned_restart_keeps_changes_that_wait(host):
+    bob = host.client("bob", "b")
+    bob.enable_sm()
+    phones = [host.client(f"u{i}", "phone") for i in range(24)]
+    for phone in phones:
+        bob.expect(f"<presence from='{phone}' type='-'/>")
+        phone.enable_sm()
+    change(phones, "first", "last")
+    host.restart()
+    while bob.pump(0.1) and not bob.eof:
+        pass
+    back = host.connect("bob")
+    assert back.take_over(bob).tag == f"{{{xml.SM}}}resumed"
+    until("each last state is told", lambda: back.ping() or all(
+        (states(bob, phone) + states(back, phone))[-1:] == ["last"] for phone in phones))
 
 
 def in_turn(bob, phones, kind):
@@ -159,4 +220,4 @@ def test_sharing_is_turned_on_for_all(host):
 @pytest.mark.parametrize("value, taken", [("9", False), ("10", True), ("100", True),
                                           ("101", False)])
 def test_the_range_of_the_rate(server, value, taken):
-    assert (server.ctl_run("set", "presence.composed-rate", value).returncode == 0) == taken
+    assert (server.ctl_run("set", "presence.change-rate", value).returncode == 0) == taken
