@@ -16,6 +16,7 @@ import sys
 import time
 
 import load
+from harness.client import follow
 
 USERS = int(os.environ.get("USERS", 51))
 WINDOW = int(os.environ.get("WINDOW", 2))
@@ -41,10 +42,7 @@ def connect(address):
     for i, one in enumerate(users):
         for other in users[:i]:
             for a, b in ((one, other), (other, one)):
-                a.send(f"<presence to='{b.bare}' type='subscribe'/>")
-                b.expect(f"<presence from='{a.bare}' type='subscribe'/>")
-                b.send(f"<presence to='{a.bare}' type='subscribed'/>")
-                a.expect(f"<presence from='{b.bare}' type='subscribed'/>")
+                follow(a, b)
         one.inbox.clear()
         one.log.clear()
     for client in users:

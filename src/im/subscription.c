@@ -561,10 +561,11 @@ static void in_apply(struct actor_change *base, enum err e)
     roster_out_settle(w, c->st, c->word);
     if ((actions & SUB_DELIVER) != 0) /* §3.1.6: before the push */
         im_subscription_deliver(a, c->st);
+    bool seen = roster_is_seen(a, contact);
     presence_look(a, contact);
     if (c->changes)
         roster_commit(a, &c->delta, c->view);
-    if (c->changes && c->verb == SUB_SUBSCRIBE && roster_is_seen(a, contact))
+    if (c->changes && c->verb == SUB_SUBSCRIBE && seen)
         presence_renamed(a, contact);
     if (c->limit != NULL)
         refuse_watcher(a, c);

@@ -25,6 +25,7 @@ async def test_slixmpp_as_it_comes(server):
     await alice.disconnect()
 
 
+@pytest.mark.settings({"presence.approval": "ask"}, why="users are asked")
 @pytest.mark.parametrize("tls", ["starttls", "direct"])
 async def test_slixmpp_roster_and_chat(server, tls):
     alice, bob = Slix(server, "alice"), Slix(server, "bob")
@@ -84,6 +85,7 @@ def screen(tmp_path):
     made.close()
 
 
+@pytest.mark.settings({"presence.approval": "ask"}, why="users are asked")
 @pytest.mark.skipif(not (shutil.which("profanity") and shutil.which("tmux")),
                     reason="needs profanity and tmux")
 def test_profanity(server, bob, screen):

@@ -195,7 +195,8 @@ def test_pubsub_addresses(make_server):
 def test_requests_of_strangers(make_server):
     """They fill half of the list; who is in the roster still gets through."""
     users = [f"s{i}" for i in range(4)]
-    server = make_server("alice", "bob", *users, settings={"roster.watchers-max": 6})
+    server = make_server("alice", "bob", *users, settings={
+        "roster.watchers-max": 6, "presence.approval": "ask"})
     alice, bob = server.client("alice", "a"), server.client("bob", "b")
     alice.result("set", f"<query xmlns='{ROSTER}'><item jid='{bob.bare}'/></query>")
     strangers = [server.client(u) for u in users]

@@ -6,7 +6,7 @@ import pytest
 
 from harness import across, federation, muc, pubsub, xml
 from harness.across import ONE, OTHER
-from harness.client import until
+from harness.client import follow, until
 from harness.federation import Peer
 from harness.muc import Room
 from harness.server import refusal
@@ -58,10 +58,7 @@ def friends(users):
     for client in users:
         across.roster_of(client)
     for (one, other) in (users, users[::-1]):
-        one.send(f"<presence to='{mail(other)}' type='subscribe'/>")
-        other.expect(f"<presence from='{mail(one)}' to='{other.bare}' type='subscribe'/>")
-        other.send(f"<presence to='{mail(one)}' type='subscribed'/>")
-        one.expect(f"<presence from='{mail(other)}' type='subscribed'/>")
+        follow(one, other, mail(other), mail(one))
     for (one, other), resource in ((users, "b"), (users[::-1], "a")):
         one.expect(f"<presence from='{mail(other, resource)}' type='-'/>")
         pushed(one, mail(other), subscription="both")
@@ -510,10 +507,7 @@ def test_personal_events(friends):
 
 def subscribes(one, other, to, known):
     """Asks by the address `to` and is answered from it; itself it is known as `known`."""
-    one.send(f"<presence to='{to}' type='subscribe'/>")
-    other.expect(f"<presence from='{known}' to='{other.bare}' type='subscribe'/>")
-    other.send(f"<presence to='{known}' type='subscribed'/>")
-    one.expect(f"<presence from='{to}' type='subscribed'/>")
+    follow(one, other, to, known)
     one.expect(f"<presence from='{to}/{str(other).rpartition('/')[2]}' type='-'/>")
 
 

@@ -337,6 +337,8 @@ def test_a_contact_keeps_what_the_new_list_has(servers, friends, tmp_path, new, 
 def test_words_leave_requests_of_the_next_account_open(servers):
     one, other = servers
     alice, bob = one.client("alice", "a"), other.client("bob", "b")
+    for server, client, contact in (one, alice, bob), (other, bob, alice):
+        server.ctl("policy", "set", client.bare, "--ask", contact.bare)
     for client, contact in (alice, bob), (bob, alice):
         across.roster_of(client)
         client.send(f"<presence to='{contact.bare}' type='subscribe'/>")

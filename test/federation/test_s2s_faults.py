@@ -9,7 +9,7 @@ import urllib.parse
 import pytest
 
 from harness import ejabberd, federation, nodes, partner, prosody, pubsub, xml
-from harness.client import TIMEOUT, until
+from harness.client import TIMEOUT, follow, until
 from harness.federation import Listener, Peer
 from harness.partner import OURS, THEIRS
 from harness.prosody import Dns
@@ -50,10 +50,7 @@ def befriend(alice, bob):
     for client in alice, bob:
         client.result("get", f"<query xmlns='{xml.ROSTER}'/>")
     for one, other in (alice, bob), (bob, alice):
-        one.send(f"<presence to='{other.bare}' type='subscribe'/>")
-        other.expect(f"<presence from='{one.bare}' type='subscribe'/>")
-        other.send(f"<presence to='{one.bare}' type='subscribed'/>")
-        one.expect(f"<presence from='{other.bare}' type='subscribed'/>")
+        follow(one, other)
         one.expect(f"<presence from='{other}'/>")
 
 

@@ -3,7 +3,7 @@ foreign domains, blocked domains."""
 import pytest
 
 from harness import federation, muc, xml
-from harness.client import Gone, until
+from harness.client import Gone, follow, until
 from harness.federation import Peer
 from harness.muc import Room
 from harness.server import refusal
@@ -81,14 +81,9 @@ def befriend(alice, bob):
     """Contacts across servers, who see each other."""
     for client in (alice, bob):
         client.result("get", ROSTER)
-    alice.send(f"<presence to='{bob.bare}' type='subscribe'/>")
-    bob.expect(f"<presence from='{alice.bare}' type='subscribe'/>")
-    bob.send(f"<presence to='{alice.bare}' type='subscribed'/>")
-    alice.expect(f"<presence from='{bob}' type='-'/>")
-    bob.send(f"<presence to='{alice.bare}' type='subscribe'/>")
-    alice.expect(f"<presence from='{bob.bare}' type='subscribe'/>")
-    alice.send(f"<presence to='{bob.bare}' type='subscribed'/>")
-    bob.expect(f"<presence from='{alice}' type='-'/>")
+    for one, other in (alice, bob), (bob, alice):
+        follow(one, other)
+        one.expect(f"<presence from='{other}' type='-'/>")
 
 
 def say(client, to, ident, body="hello"):

@@ -345,9 +345,7 @@ def sees_and_is_seen(there, listener):
     peer = there.join()
     there.befriend(peer)
     peer.raw(f"<presence from='{there.user}' to='{there.alice.bare}' type='subscribe'/>")
-    there.alice.expect(f"<presence from='{there.user}' type='subscribe'/>")
-    stream = listener.join()
-    there.alice.send(f"<presence to='{there.user}' type='subscribed'/>")
+    stream = listener.join()  # she is not asked: she sees the user already
     listener.read_until(stream, f"<presence from='{there.alice}'[^>]*/>|"
                         f"<presence from='{there.alice}' to='{there.user}'[^>]*></presence>")
     return peer, stream

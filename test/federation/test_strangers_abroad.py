@@ -126,7 +126,7 @@ def test_the_policy_of_the_user_decides(users, words, inner, heard):
         is_refused(bob, alice.bare)
 
 
-@pytest.mark.parametrize("approval", ["automatic", "reciprocal", "ask"])
+@pytest.mark.parametrize("approval", ["automatic", "ask"])
 def test_the_setting_of_the_server_grants_nothing_to_strangers_elsewhere(servers, users, approval):
     alice, bob = users
     servers[0].ctl("set", "presence.approval", approval)

@@ -1,5 +1,6 @@
 """Two servers of ours that federate, with all their services, and users who know each other."""
 from harness import federation, xml
+from harness.client import follow
 
 ONE, OTHER = "one.test", "other.test"
 SERVICES = "conference", "pubsub", "upload", "proxy", "chat"  # chat: an alias of group chat
@@ -38,10 +39,7 @@ def befriend(alice, bob):
     for client in alice, bob:
         roster_of(client)
     for one, other in (alice, bob), (bob, alice):
-        one.send(f"<presence to='{other.bare}' type='subscribe'/>")
-        other.expect(f"<presence from='{one.bare}' type='subscribe'/>")
-        other.send(f"<presence to='{one.bare}' type='subscribed'/>")
-        one.expect(f"<presence from='{other.bare}' type='subscribed'/>")
+        follow(one, other)
         one.expect(f"<presence from='{other}' type='-'/>")
     for one, other in (alice, bob), (bob, alice):
         one.expect("<iq type='set'><query xmlns='jabber:iq:roster'>"

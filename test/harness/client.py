@@ -458,6 +458,27 @@ def check_forms(answer):
             assert not several or (field.get("type") or "").endswith("-multi"), xml.canonical(field)
 
 
+def follow(one, other, to=None, known=None):
+    """The one sees the other from now on: the other accepts if the server asks. The one has asked
+    for its roster, so that it hears of answers. `to` and `known`: addresses that they have for each
+    other, if these are not their own."""
+    request = f"<presence from='{known or one.bare}' type='subscribe'/>"
+    granted = f"<presence from='{to or other.bare}' type='subscribed'/>"
+
+    def answered():
+        for client in one, other:
+            client.pump(0.01)
+        return any(xml.matches(e, request) for e in other.inbox) or any(
+            xml.matches(e, granted) for e in one.inbox)
+
+    one.send(f"<presence to='{to or other.bare}' type='subscribe'/>")
+    until(f"request of {one.bare}", answered)
+    if any(xml.matches(e, request) for e in other.inbox):
+        other.expect(request)
+        other.send(f"<presence to='{known or one.bare}' type='subscribed'/>")
+    one.expect(granted)
+
+
 def bodies(elements):
     """The message bodies among these elements, in order."""
     found = (e.find(f"{{{xml.CLIENT}}}body") for e in elements)

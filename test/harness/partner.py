@@ -1,6 +1,7 @@
 """A server of ours and one of another make, which find each other by the DNS; and what works
 between them whatever that make is."""
 from harness import federation, xml
+from harness.client import follow
 from harness.prosody import Dns
 from harness.server import free_ports
 
@@ -67,10 +68,7 @@ def subscribe(ours, theirs):
     for client in alice, bob:  # they hear of changes from now on
         client.result("get", f"<query xmlns='{xml.ROSTER}'/>")
     for one, other in (alice, bob), (bob, alice):
-        one.send(f"<presence to='{other.bare}' type='subscribe'/>")
-        other.expect(f"<presence from='{one.bare}' type='subscribe'/>")
-        other.send(f"<presence to='{one.bare}' type='subscribed'/>")
-        one.expect(f"<presence from='{other.bare}' type='subscribed'/>")
+        follow(one, other)
         one.expect(f"<presence from='{other}'/>")
     bob.send("<presence><show>away</show></presence>")
     alice.expect(f"<presence from='{bob}'><show>away</show></presence>")

@@ -16,7 +16,7 @@ import subprocess
 import time
 
 from harness import database, defaults, nodes, rows
-from harness.client import TIMEOUT, Client
+from harness.client import TIMEOUT, Client, follow
 from harness.rows import MUSTERCTL, MUSTERD
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -382,6 +382,14 @@ class Server:
         """A bound session that is available."""
         return self.login(name, resource, **options).available(priority)
 
+    def ask_about_each_other(self, *users):
+        """Each of these users is asked about requests of each other one, in both directions: a rule
+        for the address comes before presence.approval, and before their own subscriptions."""
+        users = [user if "@" in user else f"{user}@localhost" for user in users]
+        for user in users:
+            rules = [word for other in users if other != user for word in ("--ask", other)]
+            self.ctl("policy", "set", user, *rules)
+
     def befriend(self, one, other):
         """Makes two users see each other's presence (both), by the protocol."""
         a, b = self.login(one, "befriend"), self.login(other, "befriend")
@@ -389,10 +397,7 @@ class Server:
             client.result("get", "<query xmlns='jabber:iq:roster'/>")
             client.available()
         for client, peer in ((a, b), (b, a)):
-            client.send(f"<presence to='{peer.bare}' type='subscribe'/>")
-            peer.expect(f"<presence from='{client.bare}' type='subscribe'/>")
-            peer.send(f"<presence to='{client.bare}' type='subscribed'/>")
-            client.expect(f"<presence from='{peer.bare}' type='subscribed'/>")
+            follow(client, peer)
         for client, peer in ((a, b), (b, a)):
             client.expect("<iq type='set'><query xmlns='jabber:iq:roster'>"
                           f"<item jid='{peer.bare}' subscription='both'/></query></iq>")

@@ -48,6 +48,7 @@ def test_a_contact_asks_a_disabled_account_again(server):
     assert subscription(alice, bob.bare) == subscription(bob, alice.bare) == ("both", None)
 
 
+@pytest.mark.settings({"presence.approval": "ask"}, why="users are asked")
 def test_a_request_is_repeated_while_the_account_is_disabled(server):
     alice, bob = entered(server, "alice"), entered(server, "bob")
     bob.send("<presence to='alice@localhost' type='subscribe'/>")
@@ -64,6 +65,7 @@ def test_a_request_is_repeated_while_the_account_is_disabled(server):
         ("from", None), ("to", None))
 
 
+@pytest.mark.settings({"presence.approval": "ask"}, why="users are asked")
 def test_a_request_is_granted_after_the_account_was_disabled(server):
     """It has heard of the request before, and the grant is its answer (RFC 6121 §3.1.6)."""
     alice, bob = entered(server, "alice"), entered(server, "bob")
@@ -79,6 +81,7 @@ def test_a_request_is_granted_after_the_account_was_disabled(server):
         ("from", None), ("to", None))
 
 
+@pytest.mark.settings({"presence.approval": "ask"}, why="users are asked")
 def test_a_stranger_asks_a_disabled_account(server):
     """The request waits; to the stranger it is like one to a user who does not answer."""
     bob = entered(server, "bob")

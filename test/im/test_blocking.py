@@ -54,7 +54,7 @@ def test_list(alice):
 @pytest.mark.parametrize("what", ["user", "domain", "all"])
 def test_who_is_approved_while_blocked_is_subscribed_after_it(make_server, tmp_path, what):
     """RFC 6121 §3.1.3: by a contact of another server, and by one of this one."""
-    one, other = across.start(make_server, tmp_path)
+    one, other = across.start(make_server, tmp_path, settings={"presence.approval": "ask"})
     alice = one.client("alice", "a")
     across.roster_of(alice)
     for contact in other.client("bob", "b"), one.client("carol", "c"):
@@ -232,6 +232,7 @@ def test_newcomers_see_nothing(pair, server):
     expect_silence(bob, alice, f"<presence from='{again}'/>")
 
 
+@pytest.mark.settings({"presence.approval": "ask"}, why="users are asked")
 def test_requests_wait_while_their_sender_is_blocked(server, bob):
     bob.send("<presence to='alice@localhost' type='subscribe'/>")
     bob.ping()

@@ -57,6 +57,7 @@ def test_clients_are_told_in_order(server):
             "ver") == version
 
 
+@pytest.mark.settings({"presence.approval": "ask"}, why="users are asked")
 def test_asking_on_behalf_of_the_user(server, bob):
     alice = server.client("alice", "a")
     add(server, "bob@localhost", more=("--subscribe",))
@@ -67,6 +68,7 @@ def test_asking_on_behalf_of_the_user(server, bob):
     assert contacts(server)["bob@localhost"]["subscription"] == "to"
 
 
+@pytest.mark.settings({"presence.approval": "ask"}, why="users are asked")
 def test_adding_again_does_what_was_asked(server, bob):
     add(server, "bob@localhost", "carol@localhost")
     alice = server.client("alice", "a")

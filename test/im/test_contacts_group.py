@@ -86,6 +86,7 @@ def test_what_others_have_published_comes_too(server):
     ("alice asks bob", "bob grants"), ("bob asks alice", "alice grants"), ("bob approves",),
     ("alice lists",), ("bob lists", "alice asks bob"), ("both",)])
 def test_whatever_was_between_two_before_they_are_contacts_after_it(server, before):
+    server.ask_about_each_other("alice", "bob")
     alice, bob = listening(server, "alice"), listening(server, "bob")
     for step in before:
         if step == "both":
@@ -262,6 +263,7 @@ def test_dry_run_says_what_would_be_done(server):
     assert contacts(server) == {} and contacts(server, "bob@localhost") == {}
 
 
+@pytest.mark.settings({"presence.approval": "ask"}, why="users are asked")
 def test_approval_answers_a_request_or_the_next_one(server):
     alice, bob, carol = (listening(server, name) for name in NAMES)
     bob.send("<presence to='alice@localhost' type='subscribe'/>")

@@ -151,6 +151,8 @@ class Pair:
 def pairs(make_server, count, **options):
     names = [(f"a{i}", f"b{i}") for i in range(count)]
     server = make_server(*(name for pair in names for name in pair), **options)
+    for pair in names:
+        server.ask_about_each_other(*pair)
     return server, [Pair(server, pair) for pair in names]
 
 
@@ -259,6 +261,7 @@ def test_a_probe_while_the_grant_is_being_stored(make_server, disk, workers):
     stored another client of hers comes, and he is asked for his presence (RFC 6121 §4.3.2): the
     answer is that of the roster with the grant."""
     server = make_server("alice", "bob", workers=workers, disk=disk)
+    server.ask_about_each_other("alice", "bob")
     server.befriend("alice", "bob")
     for round_ in range(3):
         alice, second = server.client("alice", f"a{round_}"), server.login("alice", f"c{round_}")

@@ -18,7 +18,7 @@ HOST = "pubsub.localhost"
 NAMED = re.compile(rb"fay@localhost(?![\w.])")
 ROSTER = "jabber:iq:roster"
 SETTINGS = {"muc.new-persistent": "on", "muc.administrators-enabled": "on", "invite.enabled": "on",
-            "register.password-min": "4"}
+            "presence.approval": "ask", "register.password-min": "4"}
 
 # What others keep that names it.
 KEPT = {

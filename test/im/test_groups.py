@@ -301,6 +301,7 @@ def test_there_is_nothing_to_ask_and_nothing_to_end(server, kind):
     assert items(get(alice)) == items(get(bob)) == {}
 
 
+@pytest.mark.settings({"presence.approval": "ask"}, why="users are asked")
 def test_a_request_that_a_group_has_answered_is_not_shown_while_it_does(server):
     """RFC 6121 §3.1.3: requests come again with each client. This one is for what bob has."""
     bob = listening(server, "bob")
@@ -750,6 +751,7 @@ def test_the_presence_viewer_lists_who_is_seen_by_groups(server):
 # --- contacts that the user added, too ---
 
 
+@pytest.mark.settings({"presence.approval": "ask"}, why="users are asked")
 @pytest.mark.parametrize("before, after", [("none", "from"), ("to", "both")])
 def test_a_contact_that_sees_the_user_by_a_group(server, before, after):
     """It is told whoever has that contact, though the contact is in no group."""

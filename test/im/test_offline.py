@@ -151,7 +151,7 @@ def test_strangers_leave_room_for_contacts(make_server):
     """They may fill a part of the mailbox, also across a restart; a request does not make a
     stranger a contact."""
     server = make_server("alice", "bob", "carol", settings={
-        "mailbox.unsettled-max": "50"})
+        "mailbox.unsettled-max": "50", "presence.approval": "ask"})
     server.befriend("alice", "bob")
     alice, carol = server.client("alice", "a"), server.client("carol", "c")
     carol.enable_sm()
@@ -191,7 +191,7 @@ def test_nobody_is_a_stranger_without_contacts(make_server):
     """There is no contact to keep room for, also after a request; from the first contact on there
     is."""
     server = make_server("alice", "bob", "carol", settings={
-        "mailbox.unsettled-max": "20"})
+        "mailbox.unsettled-max": "20", "presence.approval": "ask"})
     alice, carol = server.client("alice", "a"), server.client("carol", "c")
     carol.send("<presence to='bob@localhost' type='subscribe'/>")
     for i in range(21):

@@ -73,40 +73,34 @@ def subscription(client, other):
 
 
 @pytest.fixture
-def automatic(make_server):
-    return make_server("alice", "bob", "carol", settings={"presence.approval": "automatic"})
+def asking(make_server):
+    return make_server("alice", "bob", "carol", settings={"presence.approval": "ask"})
 
 
-def test_automatic(automatic):
-    """Granted with no prompt; the watched user finds the watcher in his roster."""
-    alice, bob = online(automatic, "alice", "bob")
+def test_automatic(server):
+    """The default: granted with no prompt; the watched user finds the watcher in the roster."""
+    alice, bob = online(server, "alice", "bob")
     subscribe(alice, bob.bare)
     expect_granted(alice, bob.bare)
     alice.expect(f"<presence from='{bob}' type='-'/>")
+    alice.expect_nothing("<presence type='unavailable'/>", after=bob)
     bob.expect("<iq type='set'><query xmlns='jabber:iq:roster'>"
                f"<item jid='{alice.bare}' subscription='from'/></query></iq>")
     bob.expect_nothing("<presence type='subscribe'/>", after=alice)
     assert subscription(alice, bob.bare) == "to"
 
 
-def test_automatic_while_the_watched_is_away(automatic):
-    alice = online(automatic, "alice")
+def test_automatic_while_the_watched_is_away(server):
+    alice = online(server, "alice")
     subscribe(alice, "bob@localhost")
     expect_granted(alice, "bob@localhost")
-    bob = automatic.client("bob", "b")
+    bob = server.client("bob", "b")
     alice.expect(f"<presence from='{bob}' type='-'/>")
 
 
-def test_by_default_users_are_asked(server):
-    alice, bob = online(server, "alice", "bob")
-    subscribe(alice, bob.bare)
-    expect_asked(bob, alice.bare)
-
-
-def test_reciprocal(make_server):
-    """Asked once; the other way needs no prompt, whatever the policy says of the domain."""
-    server = make_server("alice", "bob", settings={"presence.approval": "reciprocal"})
-    alice, bob = online(server, "alice", "bob")
+def test_asked_once(asking):
+    """The other way needs no prompt, whatever the policy says of the domain and of all others."""
+    alice, bob = online(asking, "alice", "bob")
     edit(alice, "others='ask'", localhost="block")
     subscribe(alice, bob.bare)
     expect_asked(bob, alice.bare)
@@ -118,16 +112,27 @@ def test_reciprocal(make_server):
     assert subscription(alice, bob.bare) == "both"
 
 
-def test_reciprocal_asks_about_strangers(make_server):
-    server = make_server("alice", "bob", settings={"presence.approval": "reciprocal"})
-    alice, bob = online(server, "alice", "bob")
+def test_accepted_and_back(asking):
+    """The reverse of what the user has accepted is granted, and nobody is asked a second time."""
+    alice, bob = online(asking, "alice", "bob")
+    edit(bob, "others='ask'")
+    edit(alice, "others='ask'")
     subscribe(alice, bob.bare)
     expect_asked(bob, alice.bare)
+    bob.send(f"<presence to='{alice.bare}' type='subscribed'/>")
+    expect_granted(alice, bob.bare)
+    subscribe(bob, alice.bare)
+    expect_granted(bob, alice.bare)
+    bob.expect(f"<presence from='{alice}' type='-'/>")
+    alice.expect_nothing("<presence type='subscribe'/>", after=bob)
+    assert subscription(alice, bob.bare) == subscription(bob, alice.bare) == "both"
 
 
-def test_a_rule_for_the_address_goes_before_reciprocity(make_server):
-    server = make_server("alice", "bob", settings={"presence.approval": "reciprocal"})
+@pytest.mark.parametrize("approval", ["automatic", "ask"])
+def test_a_rule_for_the_address_goes_before_reciprocity(make_server, approval):
+    server = make_server("alice", "bob", settings={"presence.approval": approval})
     alice, bob = online(server, "alice", "bob")
+    edit(bob, alice_at_localhost="ask")
     edit(alice, bob_at_localhost="ask")
     subscribe(alice, bob.bare)
     expect_asked(bob, alice.bare)
@@ -153,9 +158,9 @@ def test_users_go_before_the_setting(make_server, mode):
     expect_granted(alice, bob.bare)
 
 
-def test_blocked_is_asked_about(automatic):
+def test_blocked_is_asked_about(server):
     """Under automatic approval, and sees nothing even when he is granted."""
-    alice, bob = online(automatic, "alice", "bob")
+    alice, bob = online(server, "alice", "bob")
     edit(bob, alice_at_localhost="block")
     subscribe(alice, bob.bare)
     expect_asked(bob, alice.bare)
@@ -182,7 +187,7 @@ def test_requests_wait_at_the_limit_for_nobody(make_server):
 
 def test_other_domains_ask_the_user(make_server):
     """The setting is for our own domains; the user's policy is for all."""
-    server = make_server("alice", component=True, settings={"presence.approval": "automatic"})
+    server = make_server("alice", component=True)
     server.ctl("component", "add", "far.example.test", "--secret", "the secret of far")
     far = Component(server, "far.example.test", "the secret of far")
     alice = online(server, "alice")
@@ -225,7 +230,8 @@ def test_the_more_exact_rule_decides(pair):
 
 
 def test_subdomains(make_server):
-    server = make_server(domains=("example.com", "sub.example.com"))
+    server = make_server(domains=("example.com", "sub.example.com"),
+                         settings={"presence.approval": "ask"})
     server.add_user("alice")
     server.add_user("bob", domain="sub.example.com")
     alice = server.client("alice", "a", domain="example.com")

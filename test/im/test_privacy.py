@@ -309,6 +309,7 @@ def test_an_answer_of_a_service_that_comes_after_the_rule(alice):
         alice.expect(f"<iq type='result' id='{ident}'/>")
 
 
+@pytest.mark.settings({"presence.approval": "ask"}, why="users are asked")
 def test_groups_and_subscriptions(pair, carol):
     """§2.2 item 9: changes of the roster count at once."""
     alice, bob = pair

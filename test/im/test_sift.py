@@ -102,6 +102,7 @@ def test_presence_at_login(server):
     alice.expect_nothing("<presence/>")
 
 
+@pytest.mark.settings({"presence.approval": "ask"}, why="users are asked")
 def test_subscription_requests_pass(alice, bob):
     sift(alice, "<presence/>")
     bob.send("<presence to='alice@localhost' type='subscribe'/>")

@@ -124,6 +124,7 @@ def test_a_stranger_learns_no_more_of_an_account_that_is_away(host):
     """What is open to all is told (an open node with its service, a vCard), and nothing else."""
     if host.state != "away":
         pytest.skip("a message to a client that is there comes back in no form")
+    host.ctl("set", "presence.approval", "ask")  # else a subscription is granted
     host.ctl("set", "mailbox.tell-strangers", "off")
     alice = host.client("alice", "a")
     Room("cave").create(alice, "first")

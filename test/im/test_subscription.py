@@ -3,6 +3,8 @@ import pytest
 
 from harness.client import until
 
+# Requests that nobody is asked about: test_policy.py.
+pytestmark = pytest.mark.settings({"presence.approval": "ask"}, why="users are asked")
 
 ROSTER = "<query xmlns='jabber:iq:roster'>{}</query>"
 
@@ -15,6 +17,7 @@ def interested(server, name, resource):
 
 @pytest.fixture
 def alice(server):
+    server.ask_about_each_other("alice", "bob")
     return interested(server, "alice", "a")
 
 
@@ -310,7 +313,8 @@ def test_contacts_max_holds_for_subscriptions(make_server):
 
 
 def test_watchers_max(make_server):
-    server = make_server("alice", "bob", "carol", settings={"roster.watchers-max": "1"})
+    server = make_server("alice", "bob", "carol", settings={
+        "roster.watchers-max": "1", "presence.approval": "ask"})
     alice, bob, carol = (interested(server, name, "r") for name in ("alice", "bob", "carol"))
     subscribe(alice, carol)
     presence(bob, "carol@localhost", "subscribe")

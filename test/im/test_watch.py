@@ -108,7 +108,7 @@ def test_who_may(alice, bob):
 
 @pytest.fixture
 def asked(make_server):
-    return make_server("alice", "bob", "carol")
+    return make_server("alice", "bob", "carol", settings={"presence.approval": "ask"})
 
 
 QUESTION = "<presence from='alice@localhost' to='bob@localhost' type='subscribe'/>"
@@ -324,6 +324,7 @@ def test_a_subscription_that_is_ended(make_server):
     """Nobody goes on watching, or renews it, who may not any more."""
     server = make_server("alice", "bob")
     server.befriend("alice", "bob")
+    server.ask_about_each_other("alice", "bob")
     alice, bob = server.client("alice", "a"), server.client("bob", "b")
     alice.result("get", f"<query xmlns='{xml.ROSTER}'/>")
     watch(alice)

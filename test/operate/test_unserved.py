@@ -1,6 +1,6 @@
 """Accounts and rooms of a domain that the node does not serve any more: an operator is told of
 them, and can keep them, or delete them."""
-from harness.client import until
+from harness.client import follow, until
 from harness.server import refusal
 from surface.test_api import api_server
 from surface.test_console_login import PASSWORD, Browser
@@ -36,10 +36,7 @@ def befriend(*pair):
     for client in pair:
         get(client)
     for asks, grants in (pair, pair[::-1]):
-        asks.send(f"<presence to='{grants.bare}' type='subscribe'/>")
-        grants.expect(f"<presence from='{asks.bare}' type='subscribe'/>")
-        grants.send(f"<presence to='{asks.bare}' type='subscribed'/>")
-        asks.expect(f"<presence from='{grants.bare}' type='subscribed'/>")
+        follow(asks, grants)
 
 
 def test_they_have_no_role(make_server):

@@ -205,6 +205,7 @@ def test_kill_and_resend(make_server):
     assert len(arrived) == len(set(arrived)), "origin-id was not recognised after the restart"
 
 
+@pytest.mark.settings({"presence.approval": "ask"}, why="users are asked")
 @pytest.mark.parametrize("what", ["roster", "vcard", "private", "subscription"])
 def test_kill_after_an_answered_change(server, what):
     """A result, or an ack, means committed."""

@@ -32,7 +32,7 @@ WITHOUT = {  # rows that promise nothing of a disk
     "iq set {urn:xmpp:mam:2}query to room": READS,
     "iq set {jabber:iq:search}query to host": READS,
 }
-SETTINGS = {"admin.accounts": "alice@localhost"}
+SETTINGS = {"admin.accounts": "alice@localhost", "presence.approval": "ask"}
 OPERATIONS = {}
 
 

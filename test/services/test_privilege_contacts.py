@@ -111,8 +111,11 @@ def test_changes_keep_their_order(host):
     gateway.drain()
     for n in range(200):
         eve.send(f"<presence><status>{n}</status></presence>")
-    for n in range(200):
-        gateway.expect_next(f"<presence from='{eve}'><status>{n}</status></presence>")
+    seen = [-1]
+    while seen[-1] < 199:  # some are left out (presence.change-rate), not the last
+        change = gateway.expect_next(f"<presence from='{eve}'><status>*</status></presence>")
+        seen.append(int(change.find("{*}status").text))
+    assert seen == sorted(set(seen))
 
 
 def test_users_who_are_seen_anyway_are_not_copied(host):
@@ -135,8 +138,6 @@ def test_who_is_no_contact_is_not_seen(host):
     alice.expect(f"<presence from='{mallory}'/>")
     across.roster_of(alice)
     eve.send(f"<presence to='{alice.bare}' type='subscribe'/>")
-    alice.expect(f"<presence from='{eve.bare}' type='subscribe'/>")
-    alice.send(f"<presence to='{eve.bare}' type='subscribed'/>")
     eve.expect(f"<presence from='{alice}'/>")
     eve.send(f"<presence to='{alice}'/>")
     alice.expect(f"<presence from='{eve}'/>")

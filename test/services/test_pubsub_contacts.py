@@ -37,8 +37,6 @@ def let_in(owner, contact, model):
     """Makes one a contact, as the model means it."""
     if model == "presence":
         contact.send(f"<presence to='{owner.bare}' type='subscribe'/>")
-        owner.expect(f"<presence from='{contact.bare}' type='subscribe'/>")
-        owner.send(f"<presence to='{contact.bare}' type='subscribed'/>")
         contact.expect(f"<presence from='{owner}' type='-'/>")
     else:
         group(owner, contact.bare, "others", "a <b>")

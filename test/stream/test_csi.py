@@ -2,7 +2,7 @@
 import pytest
 
 from harness import xml
-from harness.client import bodies, until
+from harness.client import bodies, follow, until
 from harness.muc import Room
 
 
@@ -33,9 +33,7 @@ def friends(one, other):
     for client in (one, other):
         client.result("get", f"<query xmlns='{xml.ROSTER}'/>")
     for a, b in ((one, other), (other, one)):
-        a.send(f"<presence to='{b.bare}' type='subscribe'/>")
-        b.expect(f"<presence from='{a.bare}' type='subscribe'/>")
-        b.send(f"<presence to='{a.bare}' type='subscribed'/>")
+        follow(a, b)
         a.expect(f"<presence from='{b}'/>")
     for client in (one, other):
         client.drain()

@@ -10,6 +10,9 @@ from harness import across, muc, rows, sasl, xml
 from harness.client import until
 from harness.muc import Room
 
+# A subscription that is granted at once tells that there is an account: presence.approval.
+pytestmark = pytest.mark.settings({"presence.approval": "ask"}, why="users are asked")
+
 
 def answers(client, to, stanza):
     """All that comes back, up to the answer to a request that went the same way; where it is a
@@ -119,7 +122,8 @@ BEFORE = "before"  # the request was there already
 def test_a_request_that_nobody_answers(make_server, state):
     """The roster of who asks: what is pushed, what it says later, and how the request is taken
     back."""
-    server = make_server("alice", "bob", why="her other clients see no more than one")
+    server = make_server("alice", "bob", settings={"presence.approval": "ask"},
+                         why="her other clients see no more than one")
     seen = {}
     alice = server.login("alice", "a")
     names = "bob@localhost", "zoe@localhost"

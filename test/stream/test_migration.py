@@ -80,7 +80,7 @@ def test_leaving_while_moving(make_server):
 
 
 def test_broadcast_to_contacts_everywhere(make_server):
-    server = make_server(*USERS, workers=4)
+    server = make_server(*USERS, workers=4, settings={"presence.approval": "ask"})
     clients = [server.login(name, "r").available() for name in USERS]
     first, others = clients[0], clients[1:]
     for other in others:

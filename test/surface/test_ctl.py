@@ -358,6 +358,7 @@ def test_trace_tells_what_became_of_a_message(server):
     assert not fate("m6")
 
 
+@pytest.mark.settings({"presence.approval": "ask"}, why="users are asked")
 def test_trace_tells_of_subscriptions(server):
     server.ctl("log", "trace", "subscription", "on")
     alice, bob = server.login("alice", "a").available(), server.login("bob", "b").available()

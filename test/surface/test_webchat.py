@@ -488,6 +488,7 @@ def test_plain_http_says_what_to_do(server, browser):
 
 
 @pytest.mark.release
+@pytest.mark.settings({"presence.approval": "ask"}, why="users are asked")
 def test_directory(server, browser):
     """Rooms and people are searched on this server."""
     bob, carol = server.client("bob", "b"), server.client("carol", "c")

@@ -196,13 +196,18 @@ def befriend(player, one, other):
             or one.inactive or other.inactive or b in a.blocked or a in b.blocked):
         return False
     for asker, asked in ((one, other), (other, one)):
-        answers = player.live(asked)
-        answers.requests.clear()
-        player.live(asker).send(f"<presence to='{asked.account.bare}' type='subscribe'/>")
-        player.until(f"a request of {asker} at {asked}",
-                     lambda wanted=("subscribe", asker.account.bare), at=answers:
+        asks, answers = player.live(asker), player.live(asked)
+        for live in asks, answers:
+            live.requests.clear()
+        asks.send(f"<presence to='{asked.account.bare}' type='subscribe'/>")
+        if asked is other:  # who has been accepted is not asked about the way back
+            player.until(f"a request of {asker} at {asked}",
+                         lambda wanted=("subscribe", asker.account.bare), at=answers:
+                         wanted in at.requests)
+            answers.send(f"<presence to='{asker.account.bare}' type='subscribed'/>")
+        player.until(f"an answer of {asked} at {asker}",
+                     lambda wanted=("subscribed", asked.account.bare), at=asks:
                      wanted in at.requests)
-        answers.send(f"<presence to='{asker.account.bare}' type='subscribed'/>")
     for mine, theirs in ((a, b), (b, a)):
         mine.friends.add(theirs)
         mine.known.discard(theirs)

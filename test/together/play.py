@@ -65,7 +65,8 @@ class Setup:
     migration: bool = True  # a connection moves to the worker of its account
 
     def settings(self):
-        return {} if self.migration else {"c2s.migration": "off"}
+        asks = {"presence.approval": "ask"}
+        return asks if self.migration else {**asks, "c2s.migration": "off"}
 
     def __str__(self):
         return f"workers {self.workers}, migration {'on' if self.migration else 'off'}"

@@ -24,8 +24,8 @@
 
 enum { REFRESH_SESSIONS = 32, RULES_A_REQUEST_MAX = 1000, NOTE_BYTES_MAX = 32 << 10 };
 
-static const char *const approvals[] = { "automatic", "reciprocal", "ask", NULL };
-enum { APPROVAL_AUTOMATIC, APPROVAL_RECIPROCAL, APPROVAL_ASK };
+static const char *const approvals[] = { "automatic", "ask", NULL };
+enum { APPROVAL_AUTOMATIC, APPROVAL_ASK };
 
 static void sharing_changed(struct worker *w, const struct setting *s);
 
@@ -38,13 +38,13 @@ struct setting presence_sharing = {
            "nor their status text or client. Users may also turn it off for themselves.",
 };
 struct setting presence_approval = {
-    .name = "presence.approval", .scope = SCOPE_CLUSTER, .type = PARAM_CHOICE, .def = APPROVAL_ASK,
-    .choices = approvals,
-    .doc = "Which subscription requests are granted without asking the user. `automatic`: all "
-           "from the server's domains. `reciprocal`: those from users to whom the user is "
-           "subscribed or has asked to be. `ask`: none (RFC 6121). With `automatic`, requests from "
-           "other domains are treated as with `reciprocal`. The user's own policy overrides this "
-           "setting.",
+    .name = "presence.approval", .scope = SCOPE_CLUSTER, .type = PARAM_CHOICE,
+    .def = APPROVAL_AUTOMATIC, .choices = approvals,
+    .doc = "How subscription requests from users of the server's own domains are answered. "
+           "`automatic`: they are granted at once, without asking the user. `ask`: the user is "
+           "asked (RFC 6121). Requests from other domains are not granted by this setting. With "
+           "both, a request is granted at once if the user is subscribed to its sender, or has "
+           "asked to be. The user's own policy overrides this setting.",
 };
 /* clang-format on */
 
@@ -144,15 +144,14 @@ bool policy_permit(const struct account *a, slice contact)
     bool any = policy_rule(p, contact, &rule);
     if (any && slice_eq(rule.value, contact))
         return rule.action == RULE_ALLOW;
-    int64_t approval = setting_int(&presence_approval);
-    if (approval != APPROVAL_ASK && item != NULL &&
-        (sub_sees(item->state) || sub_state_ask(item->state)))
+    if (item != NULL && (sub_sees(item->state) || sub_state_ask(item->state)))
         return true;
     if (any)
         return rule.action == RULE_ALLOW;
     if (p != NULL && p->others != OTHERS_DEFAULT)
         return p->others == OTHERS_ALLOW;
-    return approval == APPROVAL_AUTOMATIC && node_serves(account_node(a), jid.domain);
+    return setting_int(&presence_approval) == APPROVAL_AUTOMATIC &&
+           node_serves(account_node(a), jid.domain);
 }
 
 /* The setting was switched: contacts are told in small steps. Where availability is shared again,
