@@ -61,7 +61,9 @@ def deselect(config, items, unwanted):
 
 def name(item):
     """Its name, which is the same with and without migration."""
-    return re.sub(r"\[(on|off)(-|(?=\]))", "[", item.nodeid).removesuffix("[]")
+    base, bracket, case = item.nodeid.partition("[")
+    parts = [part for part in case.removesuffix("]").split("-") if part not in ("on", "off")]
+    return base + (f"[{'-'.join(parts)}]" if bracket and parts != [""] and parts else "")
 
 
 def drawn(text, count):
