@@ -1,7 +1,6 @@
 #include "codec/xml_write.h"
 #include "base/utf8.h"
 #include "codec/xml_char.h"
-#include <stdio.h>
 
 enum { IN_TEXT = 1, IN_ATTR = 2 };
 
@@ -169,8 +168,9 @@ void xml_attr_some(struct xml_write *x, const char *name, slice value)
 /* Returns the digits. */
 static slice number(char text[24], int64_t value)
 {
-    int len = snprintf(text, 24, "%lld", (long long)value);
-    return (slice){ text, (size_t)len };
+    struct buf digits = { .ptr = text, .cap = 24, .max = 24 };
+    buf_int(&digits, value);
+    return buf_slice(&digits);
 }
 
 void xml_attr_int(struct xml_write *x, const char *name, int64_t value)

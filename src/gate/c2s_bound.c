@@ -354,12 +354,13 @@ static void c2s_bound_deliver(struct stream *s, const struct down *d)
 
 static void acknowledge(struct stream *s, uint32_t h)
 {
-    struct buf a;
-    buf_init(&a, 64);
-    buf_lit(&a, "<a xmlns='" NS_SM "' h='");
-    buf_int(&a, h);
-    buf_lit(&a, "'/>");
-    xstream_write_buf(&s->x, &a);
+    struct buf out;
+    struct xml_write x;
+    xml_begin(&x, &out, XML_PART_MAX);
+    xml_open(&x, "a", NS_SM);
+    xml_attr_int(&x, "h", h);
+    xml_close(&x);
+    xstream_write_buf(&s->x, &out);
 }
 
 static void closed_by_home(struct stream *s, const struct down *d)
