@@ -770,7 +770,7 @@ static slice saved(struct buf *b, const char *room, const char *blob, const char
     buf_init(&text, 1 << 16);
     texts_add(&text, slice_of(room));
     texts_add(&text, slice_of(blob));
-    buf_append(&text, "", 1);
+    buf_append(&text, "\0", 2); /* nothing odd about the stanza that follows */
     texts_add(&text, slice_of(presence));
     uint32_t len = htole32((uint32_t)text.len + 1);
     buf_append(b, "\x03", 1);
