@@ -38,7 +38,7 @@ def shortened(slow, fast):
 
 
 def main(action, path):
-    listed = set(LIST.read_text().split())
+    listed = set(LIST.read_text().splitlines())
     seconds = read(path)
     slow = {name for name, took in seconds.items() if took > LIMIT}
     if action == "--new":
