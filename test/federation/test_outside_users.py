@@ -46,7 +46,7 @@ OTHERS = {
     "room list": "rooms", "room occupants": "of one room", "room report": "rooms",
     "room show": "of one room", "room-admin list": "who has rights",
     "admin list": "who has rights", "group-member list": "of one group",
-    "trace list": "whom an operator follows",
+    "trace list": "whom an operator follows", "archive choices": "who has chosen something",
     **dict.fromkeys(("import ejabberd", "import openfire", "import prosody", "import xep0227"),
                     "what was imported"),
     "export xep0227": "what was left out",

@@ -43,8 +43,8 @@ def changes(client, first, count):
 
 @pytest.fixture
 def host(make_server, disk):
-    host = make_server("alice", "bob", disk=disk, workers=2,
-                       settings={"presence.approval": "ask"})
+    host = make_server("alice", "bob", disk=disk, workers=2)
+    host.ctl("set", "presence.approval", "ask")
     host.console = Console(host)
     yield host
     host.console.close()

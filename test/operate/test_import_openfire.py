@@ -33,6 +33,7 @@ OPENFIRE = """<?xml version="1.0" encoding="UTF-8"?>
 """
 
 
+@pytest.mark.settings({"presence.approval": "ask"}, why="a request that waits stays one")
 def test_users_of_openfire(server, load, make_server, tmp_path):
     """The plugin's own format, after its source and schema; it can write XEP-0227 as well."""
     message, lost = load(OPENFIRE, kind="openfire")

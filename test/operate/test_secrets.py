@@ -29,6 +29,7 @@ PERSON = "planted north wind"
 CANDIDATE = "planted west wind"
 ROOM = "planted open sesame"
 OPTION = "planted push secret"
+FORMS = "planted 5µm"  # SASLprep and OpaqueString prepare it differently
 
 # Each column of texts or bytes. If a new one lets somebody in, it is sealed or hashed, and
 # test_no_secret_is_in_any_column plants such a secret.
@@ -36,7 +37,8 @@ SEALED = """audit_head.sealed
     component.secret webhook.secret fast_token.secret push.options room.config frozen.bytes
     seal.mark     setting.value test_user.password setting_candidate.value setting_change.was
     setting_change.became admin_factor.secret"""
-HASHED = """credential.salt credential.server_key credential.stored_key invite.token
+HASHED = """credential.salt credential.server_key credential.stored_key
+    credential.other_server credential.other_stored invite.token
     access_token.hash admin_recovery.hash administrator_password.salt
     administrator_password.server_key administrator_password.stored_key"""
 # Keys that make ids and answers nobody can predict. Who has the database has what they protect.
@@ -176,6 +178,8 @@ def full(planted):
                "room": ROOM, "push service": OPTION, "session": alice.sm_id,
                "invitation": token_of(invite(host)),
                "access token": host.rows("token", "add", "backup", "viewer")[0]["token"]}
+    host.ctl("user", "add", "mike@localhost", "--password", FORMS)
+    secrets["password of two forms"] = FORMS
     host.ctl("admin", "create", "nora", "viewer", "--password", PERSON)
     factor = host.rows("admin", "totp", "nora")[0]["secret"]
     codes = host.rows("admin", "totp-confirm", "nora", totp(factor, now_step()))
