@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import inspect
 import os
-import re
 import shutil
 import sys
 import tempfile

@@ -114,7 +114,7 @@ units_again() { # FOLDER OF LOGS, TEST...
     done
 }
 
-# Runs each test program, two at a time, as some of them wait, and that which waits longest (for
+# Runs each test program, four at a time, as some of them wait, and that which waits longest (for
 # databases that do not answer) first; one that crashes does not stop the others.
 run_units() { # MODE FOLDER...
     local tests failed=0 logs=$LOGS/units.$1
@@ -125,7 +125,7 @@ run_units() { # MODE FOLDER...
     export -f unit_one
     # shellcheck disable=SC2016 # expanded by the inner shell
     printf '%s\n' "${tests[@]}" | sed '/pgsql_test$/!s/^/~/' | LC_ALL=C sort | tr -d '~' |
-        xargs -P 2 -n 1 bash -c 'unit_one "$1" "$0/${1//\//.}"' "$logs" ||
+        xargs -P 4 -n 1 bash -c 'unit_one "$1" "$0/${1//\//.}"' "$logs" ||
         units_again "$logs" "${tests[@]}" || failed=1
     cat "$logs"/*
     return "$failed"
@@ -139,10 +139,11 @@ WORKERS=6
 pytest_once() { # MODE ARGUMENT...
     local mode=$1 child log=$TMPDIR/pytest.$BASHPID code=0
     shift
+    : > "$log" # it is there before tail begins
     MUSTER_TIMEOUT=${MUSTER_TIMEOUT:-60} MUSTERD=$PWD/build/$mode/musterd MUSTERCTL=$PWD/build/${CTL_MODE:-$mode}/musterctl \
         PYTHONPYCACHEPREFIX=$PWD/build/pycache MUSTER_DURATIONS=$PWD/$LOGS/durations.tsv \
         /usr/bin/python3 -m pytest -q --tb=short -rfEs \
-        -o addopts=--strict-markers -o cache_dir="$TMPDIR/cache" "$@" > "$log" 2>&1 &
+        -o addopts=--strict-markers -o cache_dir="$TMPDIR/cache" "$@" >> "$log" 2>&1 &
     child=$!
     tail -f --pid="$child" -n +1 "$log" &
     while sleep 1 && kill -0 "$child" 2> /dev/null; do
@@ -313,7 +314,7 @@ stage_slow() {
 # shellcheck disable=SC2046 # one word or none
 stage_asan() {
     local which=(--half=2)
-    [ "$TIER" = all ] || which=(--part=16)
+    [ "$TIER" = all ] || which=(--part=48)
     make_quiet -j2 MODE=checked all && make_quiet -j2 MODE=asan all || return
     CTL_MODE=checked run_pytest asan -m "not slow and not release" "${which[@]}" \
         --ignore-glob='*/test_ctl*' test || return
@@ -322,7 +323,7 @@ stage_asan() {
 # shellcheck disable=SC2046 # as above
 stage_nodes() {
     local which=(--half=1)
-    [ "$TIER" = all ] || which=(--part=16)
+    [ "$TIER" = all ] || which=(--part=48)
     export MUSTER_TEST_NODES=2
     make_quiet -j2 MODE=checked all &&
         run_pytest checked -m "not slow and not release" test/promise/test_nodes.py &&
@@ -470,6 +471,12 @@ run_stage() { # NAME: one line, and the numbers into $LOGS/NAME.count
 
 free_kib() { df --output=avail -k "$1" | tail -n 1 | tr -d ' '; }
 
+# In memory where there is enough of it: thousands of servers write and delete small files.
+choose_temporary() {
+    [ -n "${TMPDIR:-}" ] || [ ! -w /dev/shm ] || [ "$(free_kib /dev/shm)" -lt "$((4 * TEMPORARY_KIB))" ] ||
+        export TMPDIR=/dev/shm
+}
+
 # Tells and checks the free space before anything begins.
 check_space() {
     local temporary=${TMPDIR:-/tmp} needed=$TEMPORARY_KIB place free enough=yes
@@ -538,6 +545,7 @@ run_check() {
     read_arguments "$@" || return 2
     mkdir -p "$LOGS"
     rm -f "$LOGS"/*.count "$LOGS/durations.tsv"
+    choose_temporary
     check_space || return 2
     wanted=("${PLAN[@]}")
     [ "${#STAGES[@]}" -eq 0 ] || wanted=("${STAGES[@]}")

@@ -373,7 +373,7 @@ def stays_room_import(server, disk, tmp_path):
 
 
 def stays_backup(server, disk, _):
-    disk.turn(sync_ms=200)
+    disk.turn(sync_ms=1000)
     process, job = begin(server, "backup", "create", server.folder / "data-backup")
     return process, job, lambda: disk.turn(sync_ms=0)
 
