@@ -22,7 +22,7 @@ IMAGES = int(os.environ.get("MUSTER_POWER_IMAGES", "30"))
 SEED = int(os.environ.get("MUSTER_POWER_SEED", "1"))
 USERS = ("alice", "bob")
 
-pytestmark = [pytest.mark.sqlite,
+pytestmark = [pytest.mark.sqlite, pytest.mark.release,
               pytest.mark.skipif("build/release" not in str(MUSTERD), reason="slow")]
 
 

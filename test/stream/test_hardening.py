@@ -20,6 +20,7 @@ from harness.server import MUSTERCTL, MUSTERD, ROOT, Server
 BIND = f"<bind xmlns='{xml.BIND2}'/>"
 
 
+@pytest.mark.release
 @pytest.mark.skipif("build/release" not in str(MUSTERD), reason="other builds may be debugged")
 def test_no_core_dumps(server):
     limits = open(f"/proc/{server.process.pid}/limits").read()
@@ -27,6 +28,7 @@ def test_no_core_dumps(server):
     assert server.rows("status")[0]["rss_kib"] > 0  # what it reads of itself it still can
 
 
+@pytest.mark.release
 @pytest.mark.skipif("build/release" not in str(MUSTERD), reason="other builds may be debugged")
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None,
                     reason="needs to start the server as another user")
@@ -215,6 +217,7 @@ class Elf:
         return [s for s in self.segments if s[0] == kind]
 
 
+@pytest.mark.release
 @RELEASE
 @pytest.mark.parametrize("path", [MUSTERD, MUSTERCTL], ids=lambda p: p.name)
 def test_programs_are_hardened(path):
@@ -235,6 +238,7 @@ def test_programs_are_hardened(path):
     assert b"-fstack-clash-protection" in elf.data, "gcc notes its options in the debugging data"
 
 
+@pytest.mark.release
 @RELEASE
 def test_all_of_it_is_compiled_so():
     lines = subprocess.run(["make", "-nB", "build/release/musterd"], cwd=ROOT, capture_output=True,

@@ -273,6 +273,7 @@ def test_shells_find_their_completion(tmp_path, prefix, shell, script, folders):
     assert place in run(*folders, env=env).splitlines()
 
 
+@pytest.mark.release
 @pytest.mark.skipif("build/release" not in str(MUSTERD), reason="would build the release")
 def test_pages_of_the_package(tmp_path):
     """No link leads to a file that is not installed, and manual pages have a date."""
