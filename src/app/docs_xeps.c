@@ -111,7 +111,7 @@ static unsigned add_needs(struct buf *out, const struct xep *const *rows, size_t
 
 static void add_test(struct buf *out, const char *test)
 {
-    bool unit = strncmp(test, "test_", 5) != 0;
+    bool unit = strchr(test, '/') == NULL; /* the others are in a folder of test/ */
     buf_printf(out, "`%s%s%s`", unit ? "" : "test/", test, unit ? ".c" : ".py");
 }
 
