@@ -311,7 +311,6 @@ stage_slow() {
 # A program with the sanitizers takes long to start, and most tests call musterctl: those that are
 # not about it have that of the other build. With `all`, half of the tests run here, and most of the
 # others on two nodes.
-# shellcheck disable=SC2046 # one word or none
 stage_asan() {
     local which=(--half=2)
     [ "$TIER" = all ] || which=(--part=48)
@@ -320,7 +319,6 @@ stage_asan() {
         --ignore-glob='*/test_ctl*' test || return
     [ "$TIER" = fast ] || run_pytest asan -m "not slow and not release" "${which[@]}" test/surface/test_ctl*.py
 }
-# shellcheck disable=SC2046 # as above
 stage_nodes() {
     local which=(--half=1)
     [ "$TIER" = all ] || which=(--part=48)
@@ -331,7 +329,7 @@ stage_nodes() {
 }
 
 # Each operation is acknowledged, and the process killed at that moment: mostly waiting.
-# shellcheck disable=SC2046 # as above
+# shellcheck disable=SC2046 # one word or none
 stage_promises() {
     make_quiet -j2 MODE=checked all && run_pytest checked $(part 10) test/promise/test_promises.py
 }

@@ -37,7 +37,7 @@ void hashes_changed(void);
 /* At the start, before workers run. */
 NODISCARD enum err hashes_load(struct store *store, struct why *why);
 /* Later, by one reader: whether the sums may be too high, the statement that reads them, and its
- * rows. What was asked before the last change is not taken: it may be older than that. */
+ * rows. Rows that were asked for before the last change are not taken: they may be older. */
 bool hashes_due(void);
 bool hashes_any(void); /* some domain lacks something */
 uint64_t hashes_ask(struct store_batch *b);
