@@ -55,7 +55,8 @@ def pytest_unconfigure(config):
 
 def deselect(config, items, unwanted):
     config.hook.pytest_deselected(items=unwanted)
-    items[:] = [item for item in items if item not in set(unwanted)]
+    without = set(unwanted)
+    items[:] = [item for item in items if item not in without]
 
 
 def name(item):
@@ -72,8 +73,9 @@ def drawn(text, count):
 def pytest_collection_modifyitems(config, items):
     """With --migration=off only tests that it changes anything for."""
     half, part = config.getoption("--half"), config.getoption("--part")
-    deselect(config, items, [item for item in items if half and drawn(name(item), 2) + 1 != half
-                             or drawn(name(item), part) != 0])
+    deselect(config, items, [item for item in items if item.get_closest_marker("always") is None and
+                             (half and drawn(name(item), 2) + 1 != half or
+                              drawn(name(item), part) != 0)])
     if config.getoption("--migration") == "off":
         deselect(config, items, [item for item in items
                                  if not {"migration", "company"} & set(item.fixturenames)])

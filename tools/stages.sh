@@ -3,7 +3,7 @@
 # output and succeeds or fails; how many tests it ran is read from that log. Stages of one row of
 # PLAN run side by side, rows one after the other.
 # What a shell exported for other programs does not reach the tests.
-unset MUSTERD MUSTERCTL
+unset MUSTERD MUSTERCTL PYTHONDONTWRITEBYTECODE
 # shellcheck source=tools/install.sh
 . tools/install.sh
 
@@ -14,15 +14,14 @@ FUZZ_SECONDS=${FUZZ_SECONDS:-10}
 TIER=fast # or all
 FAST=(
     "build lint"
-    "build-asan"
-    "unit replay"
+    "build-asan compile-tests"
+    "unit replay postgresql promises delete"
     "e2e"
     "asan nodes"
-    "postgresql promises delete"
 )
 ALL=(
     "build lint"
-    "build-asan build-release"
+    "build-asan build-release compile-tests"
     "unit replay"
     "unit-tsan build-fuzz"
     "fuzz"
@@ -39,7 +38,7 @@ kinds_of() { # STAGE
     lint) echo lint ;;
     build*) echo build clang ;;
     unit* | replay | fuzz) echo build clang unit ;;
-    e2e | asan | nodes | promises | postgresql | delete) echo build clang e2e ;;
+    compile-tests | e2e | asan | nodes | promises | postgresql | delete) echo build clang e2e ;;
     *) echo build clang unit e2e all ;;
     esac
 }
@@ -114,8 +113,8 @@ units_again() { # FOLDER OF LOGS, TEST...
     done
 }
 
-# Runs each test program, four at a time, as some of them wait, and that which waits longest (for
-# databases that do not answer) first; one that crashes does not stop the others.
+# Runs each test program, six at a time, as some of them wait, and those of the store first, which wait
+# longest, for databases that do not answer; one that crashes does not stop the others.
 run_units() { # MODE FOLDER...
     local tests failed=0 logs=$LOGS/units.$1
     mapfile -t tests < <(tests_of "$@")
@@ -124,8 +123,8 @@ run_units() { # MODE FOLDER...
     export UNIT_LIMIT
     export -f unit_one
     # shellcheck disable=SC2016 # expanded by the inner shell
-    printf '%s\n' "${tests[@]}" | sed '/pgsql_test$/!s/^/~/' | LC_ALL=C sort | tr -d '~' |
-        xargs -P 4 -n 1 bash -c 'unit_one "$1" "$0/${1//\//.}"' "$logs" ||
+    printf '%s\n' "${tests[@]}" | sed '/store/!s/^/~/; /pgsql_test$/s/^/ /' | LC_ALL=C sort | tr -d '~ ' |
+        xargs -P 6 -n 1 bash -c 'unit_one "$1" "$0/${1//\//.}"' "$logs" ||
         units_again "$logs" "${tests[@]}" || failed=1
     cat "$logs"/*
     return "$failed"
@@ -191,6 +190,14 @@ run_pytest() { # MODE ARGUMENT...
 stage_lint() { tools/lint; }
 stage_build() { make_quiet -j2 MODE=checked all && tools/docs_current build/checked; }
 stage_build-asan() { make_quiet -j2 MODE=asan all build/asan/units build/asan/replay units-alone; }
+# Else each process of the first run with pytest would compile all of them. Some ask the program for
+# its rows to make their cases.
+stage_compile-tests() {
+    make_quiet -j2 MODE=checked all || return
+    PYTHONPYCACHEPREFIX=$PWD/build/pycache MUSTERD=$PWD/build/checked/musterd /usr/bin/python3 -m pytest -q \
+        -o addopts=--strict-markers -o cache_dir="$TMPDIR/cache" --collect-only test | tail -n 20
+    return "${PIPESTATUS[0]}"
+}
 stage_build-release() { make_quiet -j2 all; }
 stage_unit() { mapfile -t all < <(unit_folders) && run_units asan "${all[@]}"; }
 stage_unit-tsan() {
@@ -313,7 +320,7 @@ stage_slow() {
 # others on two nodes.
 stage_asan() {
     local which=(--half=2)
-    [ "$TIER" = all ] || which=(--part=48)
+    [ "$TIER" = all ] || which=(--part=48) WORKERS=2 # each process reads all tests first
     make_quiet -j2 MODE=checked all && make_quiet -j2 MODE=asan all || return
     CTL_MODE=checked run_pytest asan -m "not slow and not release" "${which[@]}" \
         --ignore-glob='*/test_ctl*' test || return
@@ -321,11 +328,10 @@ stage_asan() {
 }
 stage_nodes() {
     local which=(--half=1)
-    [ "$TIER" = all ] || which=(--part=48)
+    [ "$TIER" = all ] || which=(--part=48) WORKERS=3
     export MUSTER_TEST_NODES=2
     make_quiet -j2 MODE=checked all &&
-        run_pytest checked -m "not slow and not release" test/promise/test_nodes.py &&
-        run_pytest checked -m "not slow and not release" "${which[@]}" "${ON_TWO_NODES[@]}"
+        run_pytest checked -m "not slow and not release" "${which[@]}" test/promise/test_nodes.py "${ON_TWO_NODES[@]}"
 }
 
 # Each operation is acknowledged, and the process killed at that moment: mostly waiting.

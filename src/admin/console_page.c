@@ -6,6 +6,7 @@
 #include "http/server.h"
 #include "im/feature.h"
 #include <openssl/evp.h>
+#include <pthread.h>
 #include <stdio.h>
 
 #define CONSOLE_ROOT "/admin"
@@ -54,7 +55,8 @@ static slice plain_of(const struct file *f)
     return (slice){ f->from, (size_t)(f->end - f->from) };
 }
 
-static void console_start(void)
+/* At the first request, as most servers are started without one. */
+static void make_tags(void)
 {
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         unsigned char digest[EVP_MAX_MD_SIZE] = { 0 };
@@ -66,8 +68,10 @@ static void console_start(void)
 
 static void send_file(struct http_request *r, const struct file *f)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct buf lines;
     char etag[2 * TAG_BYTES + 8];
+    (void)pthread_once(&once, make_tags);
     bool gzip = http_has_token(http_header(r, "Accept-Encoding"), "gzip");
     snprintf(etag, sizeof etag, "\"%s%s\"", f->tag, gzip ? "-gz" : "");
     buf_init(&lines, LINES_BYTES_MAX);
@@ -112,6 +116,4 @@ static const struct http_route routes[] = {
     { 0 },
 };
 
-const struct feature console_page_feature = { .name = "console_page",
-                                              .http = routes,
-                                              .start = console_start };
+const struct feature console_page_feature = { .name = "console_page", .http = routes };

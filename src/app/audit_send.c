@@ -230,7 +230,8 @@ static void entries_read(void *arg, enum store_result result, const struct store
         timer_set(worker_loop(send_worker), &s->due, 1);
 }
 
-/* Where to go on: at the begin of all this, behind what is there. */
+/* Where to go on: at the begin of all this, before the last entry. It is most often the one that
+ * says who has switched this on. */
 static void position_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct sender *s = arg;
@@ -242,7 +243,7 @@ static void position_read(void *arg, enum store_result result, const struct stor
     }
     bool known = store_row_count(b, 0) > 0;
     int64_t end = store_row_count(b, 1) > 0 ? store_int(b, 1, 0, 0) : 0;
-    s->position = s->taken = known ? store_int(b, 0, 0, 0) : end;
+    s->position = s->taken = known ? store_int(b, 0, 0, 0) : end > 0 ? end - 1 : 0;
     sender_sent(s, NULL);
 }
 

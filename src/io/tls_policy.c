@@ -183,16 +183,28 @@ slice tls_group_unknown(slice list)
     return list;
 }
 
+static bool policy_lists_have_room(const struct tls_policy *p, struct why *why)
+{
+    const struct {
+        const char *what, *list;
+    } lists[] = { { "ciphers", p->ciphers },
+                  { "cipher suites", p->suites },
+                  { "groups", p->groups } };
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        slice rest = slice_of(lists[i].list), word;
+        if (rest.len <= TLS_LIST_BYTES_MAX && slice_word(&rest, &word))
+            continue;
+        why_set(why, "%s: found a list of %zu bytes, allowed at least one name, and at most %d",
+                lists[i].what, strlen(lists[i].list), TLS_LIST_BYTES_MAX);
+        return false;
+    }
+    return true;
+}
+
 static bool policy_list_fits(const char *list, slice (*unknown)(slice list), const char *what,
                              struct why *why)
 {
-    slice rest = slice_of(list), word, bad;
-    if (rest.len > TLS_LIST_BYTES_MAX || !slice_word(&rest, &word)) {
-        why_set(why, "%s: found a list of %zu bytes, allowed at least one name, and at most %d",
-                what, strlen(list), TLS_LIST_BYTES_MAX);
-        return false;
-    }
-    bad = unknown(slice_of(list));
+    slice bad = unknown(slice_of(list));
     if (bad.len > 0)
         why_set(why, "%s: found \"%.*s\", which is not known or too weak", what,
                 (int)(bad.len < NAME_BYTES_MAX ? bad.len : NAME_BYTES_MAX), bad.ptr);
@@ -219,6 +231,23 @@ static bool policy_works(const struct tls_policy_text *p)
     return works;
 }
 
+static bool policies_same(const struct tls_policy_text *a, const struct tls_policy_text *b)
+{
+    return a->min == b->min && a->max == b->max && strcmp(a->ciphers, b->ciphers) == 0 &&
+           strcmp(a->suites, b->suites) == 0 && strcmp(a->groups, b->groups) == 0;
+}
+
+/* Nothing is asked of OpenSSL again about what some context has, most often the default. */
+static bool policy_is_in_use(const struct tls_policy_text *p)
+{
+    bool found = false;
+    pthread_mutex_lock(&lock);
+    for (unsigned i = 0; i < TLS_CONTEXTS; i++)
+        found |= policies_same(p, &in_use[i]);
+    pthread_mutex_unlock(&lock);
+    return found;
+}
+
 enum err tls_policy_set(enum tls_context context, const struct tls_policy *p, struct why *why)
 {
     struct tls_policy_text next;
@@ -227,13 +256,16 @@ enum err tls_policy_set(enum tls_context context, const struct tls_policy *p, st
         why_set(why, "found a least version that is above the highest one");
         return E_SYNTAX;
     }
-    if (!policy_list_fits(p->ciphers, tls_cipher_unknown, "ciphers", why) ||
-        !policy_list_fits(p->suites, tls_suite_unknown, "cipher suites", why) ||
-        !policy_list_fits(p->groups, tls_group_unknown, "groups", why))
+    if (!policy_lists_have_room(p, why))
         return E_SYNTAX;
     pthread_once(&once, policies_begin);
     policy_copy(&next, p);
-    if (!policy_works(&next)) {
+    bool known = policy_is_in_use(&next);
+    if (!known && (!policy_list_fits(p->ciphers, tls_cipher_unknown, "ciphers", why) ||
+                   !policy_list_fits(p->suites, tls_suite_unknown, "cipher suites", why) ||
+                   !policy_list_fits(p->groups, tls_group_unknown, "groups", why)))
+        return E_SYNTAX;
+    if (!known && !policy_works(&next)) {
         why_set(why, "OpenSSL does not take these versions, ciphers, suites and groups together");
         return E_SYNTAX;
     }
@@ -242,13 +274,6 @@ enum err tls_policy_set(enum tls_context context, const struct tls_policy *p, st
     changes++;
     pthread_mutex_unlock(&lock);
     return OK;
-}
-
-/* Of one that was copied under the lock. */
-static bool policies_same(const struct tls_policy_text *a, const struct tls_policy_text *b)
-{
-    return a->min == b->min && a->max == b->max && strcmp(a->ciphers, b->ciphers) == 0 &&
-           strcmp(a->suites, b->suites) == 0 && strcmp(a->groups, b->groups) == 0;
 }
 
 static unsigned policy_read(struct tls_policy_text *out, enum tls_context context)

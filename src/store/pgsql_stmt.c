@@ -33,31 +33,13 @@ static int pgsql_stmt_type_of(char letter)
     }
 }
 
-/* The next $n outside of quotes; where it ends, or NULL. */
-static const char *find_param(const char *at, const char **begin, unsigned *number)
-{
-    for (char quote = '\0'; *at != '\0'; at++) {
-        if (quote != '\0') {
-            quote = *at == quote ? '\0' : quote;
-        } else if (*at == '\'' || *at == '"') {
-            quote = *at;
-        } else if (*at == '$' && at[1] >= '1' && at[1] <= '9') {
-            *begin = at++;
-            for (*number = 0; *at >= '0' && *at <= '9' && *number < 1000; at++)
-                *number = *number * 10 + (unsigned)(*at - '0');
-            return at;
-        }
-    }
-    return NULL;
-}
-
 /* The id that the last INSERT gave is not known here while the batch is being sent, but the server
  * knows it. As a subquery it is looked at once, and an index can be used. */
 static void put_last(struct buf *out, const char *sql, uint32_t last)
 {
     const char *begin, *end;
     unsigned number;
-    while ((end = find_param(sql, &begin, &number)) != NULL) {
+    while ((end = store_param_next(sql, &begin, &number)) != NULL) {
         if (number <= STORE_PARAMS_MAX && (last & UINT32_C(1) << (number - 1)) != 0) {
             buf_append(out, sql, (size_t)(begin - sql));
             buf_lit(out, "(SELECT lastval())");
@@ -402,7 +384,7 @@ static enum err check_params(const struct store_stmt *stmt, struct why *why)
         why_set(why, "statement %s does not prepare: no text for PostgreSQL", stmt->name);
         return E_SYNTAX;
     }
-    while ((at = find_param(at, &begin, &number)) != NULL) {
+    while ((at = store_param_next(at, &begin, &number)) != NULL) {
         if (number > strlen(stmt->params)) {
             why_set(why, "statement %s: parameter $%u is used but not declared", stmt->name,
                     number);

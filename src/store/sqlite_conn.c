@@ -86,43 +86,6 @@ bool sqlite_prepares(struct sqlite_conn *c, const struct store_stmt *stmt)
     return rc == SQLITE_OK;
 }
 
-enum err sqlite_conn_learn(struct sqlite_conn *c, const struct store_stmt *stmt,
-                           struct sqlite_info *info, struct why *why)
-{
-    sqlite3_stmt *st = NULL;
-    const char *rest = "";
-    if (sqlite_conn_text_of(stmt) == NULL ||
-        sqlite3_prepare_v3(c->db, sqlite_conn_text_of(stmt), -1, 0, &st, &rest) != SQLITE_OK ||
-        st == NULL) {
-        why_set(why, "statement %s does not prepare: %s", stmt->name,
-                sqlite_conn_text_of(stmt) == NULL ? "no text for SQLite" : sqlite3_errmsg(c->db));
-        return E_SYNTAX;
-    }
-    enum err e = OK;
-    int params = (int)strlen(stmt->params), cols = (int)strlen(stmt->cols);
-    if (sqlite3_bind_parameter_count(st) != params || sqlite3_column_count(st) != cols ||
-        rest[0] != '\0') {
-        why_set(why,
-                "statement %s: %d parameters and %d columns are declared, SQLite sees %d and %d%s",
-                stmt->name, params, cols, sqlite3_bind_parameter_count(st),
-                sqlite3_column_count(st), rest[0] != '\0' ? " and a second statement" : "");
-        e = E_SYNTAX;
-    }
-    for (int i = 0; e == OK && i < params; i++) {
-        char name[8];
-        snprintf(name, sizeof name, "$%d", i + 1);
-        int slot = sqlite3_bind_parameter_index(st, name);
-        if (slot == 0) {
-            why_set(why, "statement %s: parameter %s is declared but not used", stmt->name, name);
-            e = E_SYNTAX;
-        }
-        info->slot[i] = (uint8_t)slot;
-    }
-    info->readonly = sqlite3_stmt_readonly(st) != 0;
-    sqlite3_finalize(st);
-    return e;
-}
-
 int sqlite_step(sqlite3_stmt *stmt)
 {
     sqlite3_step(stmt);
@@ -184,10 +147,11 @@ static void sqlite_conn_add_row(struct store_batch *b, struct store_part *part, 
 int sqlite_run_part(struct sqlite_conn *c, struct store_batch *b, struct store_part *part)
 {
     const struct sqlite_info *info = &c->owner->info[part->stmt->id];
-    ensure(b->kind == BATCH_WRITE || info->readonly);
     sqlite3_stmt *st = sqlite_conn_stmt(c, part->stmt);
     if (st == NULL)
         return sqlite3_extended_errcode(c->db);
+    bool readonly = sqlite3_stmt_readonly(st) != 0;
+    ensure(b->kind == BATCH_WRITE || readonly);
     int rc = bind_all(st, info, b, part);
     if (rc != SQLITE_OK)
         return rc;
@@ -196,7 +160,7 @@ int sqlite_run_part(struct sqlite_conn *c, struct store_batch *b, struct store_p
         sqlite_conn_add_row(b, part, st);
     rc = rc == SQLITE_ROW || batch_result_overflow(b) ? SQLITE_TOOBIG : SQLITE_OK;
     int end = sqlite3_reset(st);
-    part->changed = info->readonly || end != SQLITE_OK ? 0 : sqlite3_changes64(c->db);
+    part->changed = readonly || end != SQLITE_OK ? 0 : sqlite3_changes64(c->db);
     if (b->kind == BATCH_WRITE)
         b->last_id = sqlite3_last_insert_rowid(c->db);
     return end != SQLITE_OK ? end : rc;

@@ -439,14 +439,9 @@ void store_finish(struct store *store, struct store_batch *first)
 
 static enum err add_stmt(struct store *store, struct store_stmt *stmt, struct why *why)
 {
-    for (uint32_t i = 0; i < store->stmt_count; i++) {
+    for (uint32_t i = 0; i < store->stmt_count; i++)
         if (store->stmts[i] == stmt)
             return OK;
-        if (strcmp(store->stmts[i]->name, stmt->name) == 0) {
-            why_set(why, "two statements have the name %s", stmt->name);
-            return E_EXISTS;
-        }
-    }
     if (store->stmt_count == STORE_STMTS_MAX || strlen(stmt->params) > STORE_PARAMS_MAX ||
         strlen(stmt->cols) > STORE_PARAMS_MAX) {
         why_set(why, "statement %s: more than %d statements, or %d parameters or columns",
@@ -456,6 +451,23 @@ static enum err add_stmt(struct store *store, struct store_stmt *stmt, struct wh
     stmt->id = store->stmt_count;
     store->stmts[store->stmt_count++] = stmt;
     return OK;
+}
+
+const char *store_param_next(const char *at, const char **begin, unsigned *number)
+{
+    for (char quote = '\0'; *at != '\0'; at++) {
+        if (quote != '\0') {
+            quote = *at == quote ? '\0' : quote;
+        } else if (*at == '\'' || *at == '"') {
+            quote = *at;
+        } else if (*at == '$' && at[1] >= '1' && at[1] <= '9') {
+            *begin = at++;
+            for (*number = 0; *at >= '0' && *at <= '9' && *number < 1000; at++)
+                *number = *number * 10 + (unsigned)(*at - '0');
+            return at;
+        }
+    }
+    return NULL;
 }
 
 static enum err collect(struct store *store, const struct store_conf *conf, struct why *why)

@@ -17,6 +17,9 @@ enum store_kind { BATCH_WRITE, BATCH_READ };
 
 enum { BATCH_FIRST_PARTS = 3, BATCH_FIRST_BYTES = 704 }; /* a message and its rows: one block */
 
+/* The next $n of a statement's text, outside of quotes: where it ends, or NULL. */
+const char *store_param_next(const char *at, const char **begin, unsigned *number);
+
 /* A statement of a batch. */
 struct store_part {
     const struct store_stmt *stmt;

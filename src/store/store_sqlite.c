@@ -17,7 +17,7 @@ static const struct store_migration own_migrations[] = {
     { 1,
       "CREATE TABLE reader(name TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;"
       "CREATE TABLE store_state(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
-      "INSERT INTO store_state VALUES('clean', 1)",
+      "INSERT INTO store_state VALUES('clean', 1), ('checked', 0)",
       NULL },
     { 0 },
 };
@@ -45,7 +45,7 @@ static bool store_sqlite_is_full(const struct sqlite_db *db, int rc)
            fs.f_bavail * fs.f_frsize < SHM_BYTES;
 }
 
-static enum err store_sqlite_explain(const struct sqlite_db *db, int rc, struct why *why)
+enum err store_sqlite_explain(const struct sqlite_db *db, int rc, struct why *why)
 {
     const struct sqlite_conn *c = &db->writer.conn;
     const char *found = c->db == NULL                         ? sqlite3_errstr(rc)
@@ -97,7 +97,7 @@ static enum err store_sqlite_open_file(struct sqlite_db *db, struct why *why)
     return E_EXISTS;
 }
 
-static int get_int(struct sqlite_conn *c, const char *sql, const char *text, int64_t *out)
+int sqlite_get_int(struct sqlite_conn *c, const char *sql, const char *text, int64_t *out)
 {
     sqlite3_stmt *st = NULL;
     int rc = sqlite_prepare(c, sql, &st);
@@ -121,8 +121,8 @@ static enum err store_sqlite_version(void *arg, const char *feature, uint32_t *o
 {
     struct sqlite_db *db = arg;
     int64_t found = 0;
-    int rc =
-        get_int(&db->writer.conn, "SELECT version FROM schema WHERE feature = $1", feature, &found);
+    int rc = sqlite_get_int(&db->writer.conn, "SELECT version FROM schema WHERE feature = $1",
+                            feature, &found);
     *out = (uint32_t)found;
     return rc == SQLITE_OK ? OK : store_sqlite_explain(db, rc, why);
 }
@@ -174,9 +174,9 @@ static enum err store_sqlite_claim(struct sqlite_db *db, struct why *why)
     struct sqlite_conn *c = &db->writer.conn;
     int64_t id = 0, tables = 0;
     char sql[160];
-    int rc = get_int(c, "PRAGMA application_id", NULL, &id);
+    int rc = sqlite_get_int(c, "PRAGMA application_id", NULL, &id);
     if (rc == SQLITE_OK)
-        rc = get_int(c, "SELECT count(*) FROM sqlite_schema", NULL, &tables);
+        rc = sqlite_get_int(c, "SELECT count(*) FROM sqlite_schema", NULL, &tables);
     if (rc == SQLITE_OK && id != SQLITE_APPLICATION_ID && (tables > 0 || id != 0)) {
         why_set(why, "%s is the database of another program: give the right path", db->path);
         return E_UNSUPPORTED;
@@ -195,10 +195,10 @@ static enum err check_after_crash(struct sqlite_db *db, struct why *why)
     struct stat st;
     int64_t has_state = 0, clean = 1;
     struct sqlite_conn *c = &db->writer.conn;
-    int rc =
-        get_int(c, "SELECT count(*) FROM sqlite_schema WHERE name = $1", "store_state", &has_state);
+    int rc = sqlite_get_int(c, "SELECT count(*) FROM sqlite_schema WHERE name = $1", "store_state",
+                            &has_state);
     if (rc == SQLITE_OK && has_state)
-        rc = get_int(c, "SELECT value FROM store_state WHERE name = $1", "clean", &clean);
+        rc = sqlite_get_int(c, "SELECT value FROM store_state WHERE name = $1", "clean", &clean);
     if (rc != SQLITE_OK)
         return store_sqlite_explain(db, rc, why);
     if (clean)
@@ -215,14 +215,6 @@ static enum err migrate(struct sqlite_db *db, const struct store_conf *conf, str
     const struct store_schema *own[] = { &own_schema, NULL };
     enum err e = migrate_run(&ops, db, db->path, own, why);
     return e == OK ? migrate_run(&ops, db, db->path, conf->schemas, why) : e;
-}
-
-static enum err learn_all(struct sqlite_db *db, struct why *why)
-{
-    enum err e = OK;
-    for (uint32_t i = 0; e == OK && i < db->store->stmt_count; i++)
-        e = sqlite_conn_learn(&db->writer.conn, db->store->stmts[i], &db->info[i], why);
-    return e;
 }
 
 static int prepare_threads(struct sqlite_db *db, unsigned readers)
@@ -327,7 +319,7 @@ static enum err sqlite_open_db(struct sqlite_db *db, const struct store_conf *co
     if (e == OK && (rc = sqlite_index_look(&db->writer.conn)) != SQLITE_OK)
         e = store_sqlite_explain(db, rc, why);
     if (e == OK)
-        e = learn_all(db, why);
+        e = sqlite_learn(db, why);
     if (e != OK)
         return e;
     rc = prepare_threads(db, readers < SQLITE_READERS_MAX ? readers : SQLITE_READERS_MAX);

@@ -25,10 +25,9 @@ enum {
 
 struct sqlite_db;
 
-/* What is known of a statement since it was checked at open. */
+/* What is known of a statement from its text. */
 struct sqlite_info {
     uint8_t slot[STORE_PARAMS_MAX]; /* of $1, $2 … among SQLite's parameters */
-    bool readonly;
 };
 
 struct sqlite_conn {
@@ -120,6 +119,15 @@ struct sqlite_db {
 
 /* store_sqlite.c */
 void sqlite_configure(void); /* before anything else of SQLite; again: fine */
+/* The integer that a query gives, with text as its parameter unless that is NULL; without a row
+ * *out stays. SQLITE_OK or an error. */
+int sqlite_get_int(struct sqlite_conn *c, const char *sql, const char *text, int64_t *out);
+NODISCARD enum err store_sqlite_explain(const struct sqlite_db *db, int rc, struct why *why);
+
+/* sqlite_learn.c */
+/* Fills info of all statements, and sees that each of them prepares, unless these very statements
+ * did so before on tables that are as they were. E_SYNTAX and why: one does not. */
+NODISCARD enum err sqlite_learn(struct sqlite_db *db, struct why *why);
 
 /* sqlite_vfs.c */
 #define SQLITE_VFS_NAME "muster"
@@ -131,9 +139,6 @@ void sqlite_vfs_watch(void (*fn)(void *arg), void *arg);
 enum sqlite_role { SQLITE_WRITES, SQLITE_READS, SQLITE_KEEPS };
 NODISCARD int sqlite_conn_open(struct sqlite_conn *c, struct sqlite_db *db, enum sqlite_role role);
 void sqlite_conn_close(struct sqlite_conn *c);
-/* Prepares a statement once to learn about it. E_SYNTAX. */
-NODISCARD enum err sqlite_conn_learn(struct sqlite_conn *c, const struct store_stmt *stmt,
-                                     struct sqlite_info *info, struct why *why);
 NODISCARD int sqlite_prepare(struct sqlite_conn *c, const char *sql, sqlite3_stmt **out);
 sqlite3_stmt *sqlite_conn_stmt(struct sqlite_conn *c,
                                const struct store_stmt *stmt);              /* NULL: error */
