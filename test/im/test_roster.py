@@ -371,9 +371,11 @@ def test_behind_a_long_answer_the_limit_is_as_ever(narrow):
     assert sent < 800  # what sockets hold, and the limit
     with pytest.raises(Gone):
         alice.expect("<never xmlns='urn:never'/>")
+    read = {e.findtext(f"{{{xml.CLIENT}}}body") for e in alice.inbox}  # written before the end
     again = narrow.client("alice", "a")
     for i in range(sent):
-        again.expect(f"<message from='{bob}'><body>{i}</body></message>")
+        if str(i) not in read:
+            again.expect(f"<message from='{bob}'><body>{i}</body></message>")
 
 
 @pytest.mark.parametrize("user", ["bob", "nobody"])

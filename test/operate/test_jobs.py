@@ -375,6 +375,7 @@ def stays_room_import(server, disk, tmp_path):
 def stays_backup(server, disk, _):
     disk.turn(sync_ms=1000)
     process, job = begin(server, "backup", "create", server.folder / "data-backup")
+    disk.turn(sync_ms=slow_disk.STILL)  # however long the rest takes
     return process, job, lambda: disk.turn(sync_ms=0)
 
 
