@@ -399,7 +399,7 @@ def test_a_server_that_has_no_tls(make_server, authority, one):
 def test_a_server_that_has_no_tls_and_needs_none(one, allowed):
     listener = federation.Listener(OTHER, None)
     if "route" in allowed:
-        federation.route(one, OTHER, listener.port, "--tls", "none")
+        federation.route(one, OTHER, listener.port, tls="none")
     else:
         route(one, OTHER, listener.port)
         one.ctl("set", "s2s.require-tls", "off")

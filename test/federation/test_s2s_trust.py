@@ -489,7 +489,7 @@ def stapled(node, paths, staple, domain=EVIL):
          "-quiet"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
         until("listener", lambda: listens(port))
-        federation.route(node, domain, port, "--tls", "direct")
+        federation.route(node, domain, port, tls="direct")
         alice = node.client("alice")
         alice.send(f"<message to='a@{domain}' type='chat' id='m'><body>x</body></message>")
         read_until(server.stdout, b"<stream:stream")

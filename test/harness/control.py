@@ -19,11 +19,17 @@ class Control:
         self.sock.settimeout(TIMEOUT)
         self.sock.connect(str(server.control))
         self.lines = self.sock.makefile()
+        self.server = server
         server.clients.append(self)
 
     def run(self, command, **args):
         self.begin(command, **args)
         return self.answer()
+
+    def close(self):
+        self.lines.close()
+        self.sock.close()
+        self.server.clients.remove(self)
 
     def begin(self, command, **args):
         request = {"command": command, "args": args}

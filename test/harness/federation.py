@@ -107,17 +107,18 @@ def settings(**more):
             **{f"s2s.{name.replace('_', '-')}": value for name, value in more.items()}}
 
 
-def route(server, pattern, port, *options):
+def route(server, pattern, port, **options):
     """In place of all its routes of a pattern: to this port, and the DNS is not asked, not in
     between either."""
     target = f"127.0.0.1:{port}"
-    old = [row["target"] for row in server.rows("s2s-route", "list") if row["pattern"] == pattern]
+    old = [row["target"] for row in server.run("s2s-route list")["rows"]
+           if row["pattern"] == pattern]
     if target in old:
-        server.ctl("s2s-route", "del", pattern, target)
-    server.ctl("s2s-route", "add", pattern, target, "--less-specific", "off", *options)
+        server.run("s2s-route del", pattern=pattern, target=target)
+    server.run("s2s-route add", pattern=pattern, target=target, less_specific="off", **options)
     for other in old:
         if other != target:
-            server.ctl("s2s-route", "del", pattern, other)
+            server.run("s2s-route del", pattern=pattern, target=other)
 
 
 class Peer(Client):
