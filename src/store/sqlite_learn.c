@@ -43,7 +43,10 @@ static enum err statement_prepares(struct sqlite_conn *c, const struct store_stm
     if (sqlite_learn_text_of(stmt) == NULL ||
         sqlite3_prepare_v3(c->db, sqlite_learn_text_of(stmt), -1, 0, &st, &rest) != SQLITE_OK ||
         st == NULL) {
-        why_set(why, "statement %s does not prepare: %s", stmt->name,
+        why_set(why,
+                "database %s: statement %s does not prepare: %s; if the tables were changed by "
+                "hand, undo that or restore a backup",
+                c->owner->path, stmt->name,
                 sqlite_learn_text_of(stmt) == NULL ? "no text for SQLite" : sqlite3_errmsg(c->db));
         return E_SYNTAX;
     }

@@ -151,10 +151,10 @@ struct store_conf {
     unsigned readers;                          /* reader threads; 0: 1, on PostgreSQL 4 */
 };
 
-/* Opens, checks integrity after an unclean end, migrates, prepares every statement once, rebuilds
- * late rows, starts the threads. E_CORRUPT, E_IO, E_EXISTS (used by another process), E_UNSUPPORTED
- * (newer schema, not our database), E_SYNTAX (a statement does not prepare): `why` names the file
- * and what to do.
+/* Opens, checks integrity after an unclean end, migrates, rebuilds late rows, starts the threads.
+ * Every statement is prepared once, on SQLite only if statements or tables have changed since that
+ * was done. E_CORRUPT, E_IO, E_EXISTS (used by another process), E_UNSUPPORTED (newer schema, not
+ * our database), E_SYNTAX (a statement does not prepare): `why` names the file and what to do.
  *
  * SQLite: after an unclean end a file of up to 64 MiB is checked (quick_check) before it is used. A
  * larger one is checked in the background, all of it, table by table; store_info() says how far it

@@ -222,6 +222,35 @@ static void test_bad_statements(void **state)
     }
 }
 
+/* What was checked is checked again as soon as a table or a statement is another one. */
+static void test_changes_while_it_is_closed(void **state)
+{
+    static const struct {
+        const char *change, *undo, *words;
+    } changes[] = {
+        { "DROP TABLE note", "CREATE TABLE note(owner, name, value, PRIMARY KEY(owner, name))",
+          "statement note.put does not prepare: no such table: note" },
+        { "ALTER TABLE note RENAME owner TO lost", "ALTER TABLE note RENAME lost TO owner",
+          "statement note.put does not prepare: table note has no column named owner" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+        struct store *s = fix_store();
+        store_close(&s);
+        run_sql(changes[i].change);
+        refused(E_SYNTAX, changes[i].words);
+        run_sql(changes[i].undo);
+        s = fix_store();
+        assert_int_equal(put_note(s, (int64_t)i, 1), STORE_OK);
+        store_close(&s);
+    }
+    struct store_stmt stmt = { .name = "one", .sql = "SELECT 1", .params = "", .cols = "i" };
+    struct why why = { "" };
+    assert_int_equal(open_with(NULL, &stmt, &why), OK);
+    stmt.sql = "SELECT a FROM nowhere";
+    assert_int_equal(open_with(NULL, &stmt, &why), E_SYNTAX);
+}
+
 /* Writes messages until it is killed; the number of each acknowledged one goes to fd. */
 static void write_until_killed(int fd)
 {
@@ -666,6 +695,7 @@ int main(void)
         TEST(test_newer_schema),
         TEST(test_migrations),
         TEST(test_bad_statements),
+        TEST(test_changes_while_it_is_closed),
         TEST(test_kill),
         TEST(test_rebuild_all),
         TEST(test_full_disk),
