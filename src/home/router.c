@@ -31,11 +31,19 @@ struct route {
     int64_t sender;
 };
 
+/* Whether the home of the addressee reports it. A request is handled with its answer, within the
+ * process: until then its sender is not read (im/session_input.c). */
+static bool is_reported(const struct worker *w, uint32_t node, const struct stanza *st)
+{
+    return promise_of(st) == PROMISE_COMMITTED ||
+           (node == worker_node(w)->id && stanza_is_request(st));
+}
+
 static enum routed route_away(struct worker *w, uint32_t node, unsigned worker, struct stanza *st,
                               struct origin origin, struct entry_of entry)
 {
     bool shared = node_shares(worker_node(w), node);
-    bool ticket = origin.session != 0 && promise_of(st) == PROMISE_COMMITTED;
+    bool ticket = origin.session != 0 && is_reported(w, node, st);
     struct route route = { .st = st, .origin = origin };
     if (!ticket)
         route.origin.session = 0;

@@ -316,7 +316,7 @@ enum routed account_receive(struct worker *w, struct stanza *st, struct origin o
     struct actor_item item = {
         .st = st, .origin = origin, .sender_entry = sender_entry, .sender_id = sender_id
     };
-    if (promise_of(st) == PROMISE_QUEUED)
+    if (promise_of(st) == PROMISE_QUEUED && !stanza_is_request(st))
         item.origin = ORIGIN_NONE; /* it is queued at its home now */
     if (actor_wait(&a->actor, &item))
         return item.origin.session != 0 ? ROUTE_PENDING : ROUTED;

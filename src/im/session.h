@@ -133,6 +133,7 @@ struct session {
         out_base; /* counts when stream management was enabled: XEP-0198 counts from there */
     uint32_t in_count, h;     /* stanzas received / handled in one prefix; wrap (XEP-0198 §4) */
     uint32_t h_told, h_asked; /* last h told; in_count when the client last asked */
+    uint32_t gets;            /* tickets above h of requests (get) that are not answered */
     struct ticket *tickets;   /* ring over h+1..in_count; NULL: none ever was */
     struct repeats *repeats;  /* what its client may send again (im/session_repeats.h) */
     uint32_t ticket_cap;

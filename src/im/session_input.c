@@ -82,8 +82,20 @@ static void tickets_grow(struct session *s)
     s->ticket_cap = cap;
 }
 
+/* What answers is this server, within moments: an answer that waits for others is not waited for
+ * here (im/delegation.c). So a client that asks for much at once, and reads slowly, holds one
+ * answer and not all of them. */
+static void flow_gets(struct session *s)
+{
+    if (s->gets > 0 && (s->holds & HOLD_GET) == 0)
+        session_hold(s, HOLD_GET);
+    else if (s->gets == 0 && (s->holds & HOLD_GET) != 0)
+        session_release(s, HOLD_GET);
+}
+
 void session_flow(struct session *s)
 {
+    flow_gets(s);
     uint32_t open = s->in_count - s->h + repeats_open(s);
     if ((s->holds & HOLD_UNFINISHED) == 0 && open >= UNFINISHED_MAX)
         session_hold(s, HOLD_UNFINISHED);
@@ -98,6 +110,8 @@ static void ticket_put(struct session *s, struct ticket t)
     if (s->in_count - s->h > s->ticket_cap)
         tickets_grow(s);
     *ticket(s, s->in_count) = t;
+    if (t.get && t.awaited > 0)
+        s->gets++;
     session_flow(s);
 }
 
@@ -131,8 +145,10 @@ bool session_ticket(struct worker *w, struct origin o)
         return true;
     }
     struct ticket *t = ticket(s, o.count);
-    if (t->awaited > 0 && --t->awaited == 0)
+    if (t->awaited > 0 && --t->awaited == 0) {
+        s->gets -= t->get;
         session_input_advance(s);
+    }
     return true;
 }
 

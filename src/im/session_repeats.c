@@ -7,7 +7,7 @@
 #include <assert.h>
 #include <endian.h>
 
-#define MARK_MASK ((1ull << 46) - 1)
+#define MARK_MASK ((1ull << 45) - 1)
 
 /* One that the client may send again. */
 struct repeat {
@@ -38,8 +38,9 @@ struct ticket repeat_ticket(const struct session *s, const struct stanza *st)
 {
     struct hash_key key;
     char kinds[2] = { (char)st->kind, (char)st->type };
+    const bool get = st->kind == STANZA_IQ && st->type == TYPE_GET;
     if (s->sm != 2)
-        return (struct ticket){ 0 };
+        return (struct ticket){ .get = get };
     static_assert(sizeof key == sizeof s->token, "a token is a key");
     memcpy(&key, s->token, sizeof key);
     mix(&key, (slice){ kinds, sizeof kinds });
@@ -48,7 +49,7 @@ struct ticket repeat_ticket(const struct session *s, const struct stanza *st)
     for (unsigned i = 0; i < st->child_count; i++)
         if (st->child[i].known != KNOWN_DELAY)
             mix(&key, (slice){ st->content + st->child[i].at, st->child[i].len });
-    return (struct ticket){ .mark = (key.k0 & MARK_MASK) | 1, .named = st->id_len > 0 };
+    return (struct ticket){ .mark = (key.k0 & MARK_MASK) | 1, .get = get, .named = st->id_len > 0 };
 }
 
 static struct repeats *session_repeats_create(uint32_t cap)
@@ -113,6 +114,7 @@ void repeats_begin(struct session *s)
     session_repeats_set(s, session_repeats_gather(s));
     uint32_t told = session_handled(s);
     s->h = s->in_count;
+    s->gets = 0;
     s->in_base = s->in_count - told;
 }
 

@@ -20,7 +20,8 @@ struct stanza;
 
 /* What the h of a session waits for, of one inbound stanza. */
 struct ticket {
-    uint64_t mark : 46;    /* of its content; 0: not resumable */
+    uint64_t mark : 45;    /* of its content; 0: not resumable */
+    uint64_t get : 1;      /* it is a request of type get */
     uint64_t named : 1;    /* it has an id */
     uint64_t again : 1;    /* it is a repeat: its reports come to the first copy */
     uint64_t awaited : 16; /* reports */
@@ -53,12 +54,13 @@ void repeats_restore(struct session *s, slice saved);
 /* A ticket as a number, and back. */
 static inline uint64_t ticket_number(struct ticket t)
 {
-    return (uint64_t)t.mark | (uint64_t)t.named << 46 | (uint64_t)t.again << 47 |
-           (uint64_t)t.awaited << 48;
+    return (uint64_t)t.mark | (uint64_t)t.get << 45 | (uint64_t)t.named << 46 |
+           (uint64_t)t.again << 47 | (uint64_t)t.awaited << 48;
 }
 static inline struct ticket ticket_of_number(uint64_t n)
 {
-    return (struct ticket){ .mark = n & ((1ull << 46) - 1),
+    return (struct ticket){ .mark = n & ((1ull << 45) - 1),
+                            .get = n >> 45 & 1,
                             .named = n >> 46 & 1,
                             .again = n >> 47 & 1,
                             .awaited = (uint16_t)(n >> 48) };

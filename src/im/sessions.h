@@ -26,7 +26,8 @@ enum session_hold_bits {
     HOLD_UNFINISHED = 1, /* too many stanzas are not handled yet */
     HOLD_OFFLINE = 2,    /* its offline messages come first */
     HOLD_WAITING = 4,    /* too much of it waits: im/session_wait.h */
-    HOLD_MOVING = 8      /* it goes to another node: im/moves.h */
+    HOLD_MOVING = 8,     /* it goes to another node: im/moves.h */
+    HOLD_GET = 16        /* a request is not answered yet */
 };
 /* Its stream is told not to read, until no reason is left. */
 void session_hold(struct session *s, enum session_hold_bits why);

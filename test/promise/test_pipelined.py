@@ -34,6 +34,7 @@ class Flood:
         self.client, self.sock = client, client.sock  # the client lives as long
         self.requests, self.mark, self.count = requests, mark, count or len(requests)
         self.sent = 0
+        self.bodies, self.last = 0, b""  # of BOSH, that came as answers
         self.thread = threading.Thread(target=self._send, daemon=True)
         self.thread.start()
 
@@ -49,9 +50,13 @@ class Flood:
         self.sock.settimeout(0.2 if more else TIMEOUT)
         while time.monotonic() < deadline:
             with contextlib.suppress(TimeoutError):
-                return self.sock.recv(1 << 20)
-            if more and not self.thread.is_alive():
+                piece = self.sock.recv(1 << 20)
+                self.bodies += (self.last + piece).count(b"</body>")
+                self.last = piece[-6:]
+                return piece
+            if more and self.bodies == self.sent and not self.thread.is_alive():
                 self.sock.sendall(more())
+                self.sent += 1
         return b""
 
     def read(self):
@@ -134,6 +139,26 @@ def websocket(server):
                  b"</query>")
 
 
+def cards(server, namespace=""):
+    """Requests that the database and the worker of another account answer."""
+    server.add_user("bob")
+    bob = server.login("bob")
+    bob.result("set", f"<vCard xmlns='vcard-temp'><DESC>{'x' * 50_000}</DESC></vCard>")
+    return [f"<iq type='get' id='r{n}' to='bob@{DOMAIN}'{namespace}><vCard xmlns='vcard-temp'/></iq>"
+            for n in range(700)]
+
+
+def cards_on_a_stream(server):
+    asked = [iq.encode() for iq in cards(server)]
+    return Flood(server.login("alice"), asked, b"</vCard>")
+
+
+def cards_over_websocket(server):
+    asked = cards(server, f" xmlns='{xml.CLIENT}'")
+    client = joined(server, WebSocket(("127.0.0.1", server.http_port), name="alice"))
+    return Flood(client, [frame(iq) for iq in asked], b"</vCard>")
+
+
 def bosh(server):
     client = joined(server, Bosh(("127.0.0.1", server.bosh_port), name="alice"))
     http, asked = Http(server.bosh_port), iqs(f" to='{DOMAIN}' xmlns='{xml.CLIENT}'")
@@ -170,7 +195,8 @@ def wrong_commands(server):
 
 
 LISTENERS = [console, api_description, api_page, api_list, public_file, clear_stream, tls_stream,
-             websocket, bosh, component, server_stream, commands, wrong_commands]
+             websocket, cards_on_a_stream, cards_over_websocket, bosh, component, server_stream,
+             commands, wrong_commands]
 
 
 def metric(server, name):
