@@ -190,7 +190,7 @@ class Server:
 
     def _disk(self):
         disk = self.options.get("disk")
-        return disk.env(self.data) if disk else {}
+        return disk.env(self.folder) if disk else {}
 
     def _create_database(self):
         if self.owned and self.owned not in CREATED:
