@@ -113,7 +113,7 @@ units_again() { # FOLDER OF LOGS, TEST...
     done
 }
 
-# Runs each test program, six at a time, as some of them wait, and those of the store first, which wait
+# Runs each test program, four at a time, as some of them wait, and those of the store first, which wait
 # longest, for databases that do not answer; one that crashes does not stop the others.
 run_units() { # MODE FOLDER...
     local tests failed=0 logs=$LOGS/units.$1
@@ -124,7 +124,7 @@ run_units() { # MODE FOLDER...
     export -f unit_one
     # shellcheck disable=SC2016 # expanded by the inner shell
     printf '%s\n' "${tests[@]}" | sed '/store/!s/^/~/; /pgsql_test$/s/^/ /' | LC_ALL=C sort | tr -d '~ ' |
-        xargs -P 6 -n 1 bash -c 'unit_one "$1" "$0/${1//\//.}"' "$logs" ||
+        xargs -P 4 -n 1 bash -c 'unit_one "$1" "$0/${1//\//.}"' "$logs" ||
         units_again "$logs" "${tests[@]}" || failed=1
     cat "$logs"/*
     return "$failed"
@@ -544,6 +544,25 @@ read_arguments() { # ARGUMENT...
     if [ "$TIER" = all ] || [ "${#STAGES[@]}" -gt 0 ]; then PLAN=("${ALL[@]}"); fi
 }
 
+descendants() { # PID: its own number last
+    local child
+    for child in $(pgrep -P "$1"); do descendants "$child"; done
+    echo "$1"
+}
+# Stages are not in the foreground, so Ctrl-C does not reach them.
+stop_check() {
+    local child
+    trap '' INT TERM
+    for child in $(jobs -rp); do
+        # shellcheck disable=SC2046 # one word each
+        kill $(descendants "$child") 2> /dev/null
+    done
+    wait
+    rm -rf "$SCRATCH"
+    say "stopped"
+    exit 130
+}
+
 run_check() {
     local row name names kinds=() wanted start=$EPOCHREALTIME
     read_arguments "$@" || return 2
@@ -560,6 +579,7 @@ run_check() {
     done
     install_packages "$LOGS/install.log" "${kinds[@]}" || echo "going on without these packages" >&2
     SCRATCH=$(mktemp -d -t muster-check.XXXXXX)
+    trap stop_check INT TERM
     chmod 755 "$SCRATCH" # PostgreSQL runs as a user of its own
     for row in "${PLAN[@]}"; do
         names=()

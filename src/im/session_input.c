@@ -82,8 +82,8 @@ static void tickets_grow(struct session *s)
     s->ticket_cap = cap;
 }
 
-/* What answers is this server, within moments: an answer that waits for others is not waited for
- * here (im/delegation.c). So a client that asks for much at once, and reads slowly, holds one
+/* The server itself answers these, within moments: an answer that waits for others is not waited
+ * for here (im/delegation.c). So a client that asks for much at once, and reads slowly, holds one
  * answer and not all of them. */
 static void flow_gets(struct session *s)
 {

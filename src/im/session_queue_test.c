@@ -300,6 +300,7 @@ static void restart_now(void)
     restart_restore(t.w, &done);
     test_node_run(&t, is_restored, &done);
     s = account_session(a, SLICE("r"));
+    assert_non_null(s); /* else all of it took longer than a restart waits for */
     session_id = s->id;
 }
 

@@ -144,7 +144,8 @@ def cards(server, namespace=""):
     server.add_user("bob")
     bob = server.login("bob")
     bob.result("set", f"<vCard xmlns='vcard-temp'><DESC>{'x' * 50_000}</DESC></vCard>")
-    return [f"<iq type='get' id='r{n}' to='bob@{DOMAIN}'{namespace}><vCard xmlns='vcard-temp'/></iq>"
+    card = "<vCard xmlns='vcard-temp'/>"
+    return [f"<iq type='get' id='r{n}' to='bob@{DOMAIN}'{namespace}>{card}</iq>"
             for n in range(700)]
 
 
