@@ -893,7 +893,7 @@ def test_what_is_answered_is_in_the_log_after_a_kill(make_server, disk):
             assert browser.login("root", PASSWORD if command != "session logout" else
                                  PASSWORD + "x").status == 201
         last = server.rows("audit", "list", "--limit", "1")[0]["id"]
-        disk.turn(write_ms=150)
+        disk.turn(write_ms=30)  # an answer waits for its entry for 2 s
         assert act(browser).status == status, command
         server.kill()
         disk.turn(write_ms=0)
