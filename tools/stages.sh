@@ -190,8 +190,8 @@ run_pytest() { # MODE ARGUMENT...
 stage_lint() { tools/lint; }
 stage_build() { make_quiet -j2 MODE=checked all && tools/docs_current build/checked; }
 stage_build-asan() { make_quiet -j2 MODE=asan all build/asan/units build/asan/replay units-alone; }
-# Else each process of the first run with pytest would compile all of them. Some ask the program for
-# its rows to make their cases.
+# Tests are compiled once here, and not by each process of the first run with pytest. Some ask the
+# program for its rows to make their cases.
 stage_compile-tests() {
     make_quiet -j2 MODE=checked all || return
     PYTHONPYCACHEPREFIX=$PWD/build/pycache MUSTERD=$PWD/build/checked/musterd /usr/bin/python3 -m pytest -q \

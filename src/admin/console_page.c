@@ -55,7 +55,7 @@ static slice plain_of(const struct file *f)
     return (slice){ f->from, (size_t)(f->end - f->from) };
 }
 
-/* At the first request, as most servers are started without one. */
+/* Made at the first request: most starts of a server see none. */
 static void make_tags(void)
 {
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {

@@ -230,8 +230,8 @@ static void entries_read(void *arg, enum store_result result, const struct store
         timer_set(worker_loop(send_worker), &s->due, 1);
 }
 
-/* Where to go on: at the begin of all this, before the last entry. It is most often the one that
- * says who has switched this on. */
+/* Where to go on. The first time, sending begins with the newest entry: most often it says who has
+ * switched this on. */
 static void position_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct sender *s = arg;

@@ -60,7 +60,7 @@ void sqlite_conn_close(struct sqlite_conn *c)
     c->db = NULL;
 }
 
-static const char *sqlite_conn_text_of(const struct store_stmt *stmt)
+const char *sqlite_conn_text_of(const struct store_stmt *stmt)
 {
     return stmt->sql != NULL ? stmt->sql : stmt->sqlite;
 }

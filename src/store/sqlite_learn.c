@@ -3,11 +3,6 @@
 #include "store/store_sqlite.h"
 #include <stdio.h>
 
-static const char *sqlite_learn_text_of(const struct store_stmt *stmt)
-{
-    return stmt->sql != NULL ? stmt->sql : stmt->sqlite;
-}
-
 /* SQLite takes $1 for a name, and numbers names as they come. Returns how many there are. */
 static int find_slots(const char *sql, uint8_t slot[STORE_PARAMS_MAX])
 {
@@ -40,14 +35,14 @@ static enum err statement_prepares(struct sqlite_conn *c, const struct store_stm
 {
     sqlite3_stmt *st = NULL;
     const char *rest = "";
-    if (sqlite_learn_text_of(stmt) == NULL ||
-        sqlite3_prepare_v3(c->db, sqlite_learn_text_of(stmt), -1, 0, &st, &rest) != SQLITE_OK ||
+    if (sqlite_conn_text_of(stmt) == NULL ||
+        sqlite3_prepare_v3(c->db, sqlite_conn_text_of(stmt), -1, 0, &st, &rest) != SQLITE_OK ||
         st == NULL) {
         why_set(why,
                 "database %s: statement %s does not prepare: %s; if the tables were changed by "
                 "hand, undo that or restore a backup",
                 c->owner->path, stmt->name,
-                sqlite_learn_text_of(stmt) == NULL ? "no text for SQLite" : sqlite3_errmsg(c->db));
+                sqlite_conn_text_of(stmt) == NULL ? "no text for SQLite" : sqlite3_errmsg(c->db));
         return E_SYNTAX;
     }
     bool fine = false;
@@ -72,7 +67,7 @@ static int64_t number_of_all(const struct sqlite_db *db, int64_t schema)
     struct hash_key key = { (uint64_t)schema, (uint64_t)sqlite3_libversion_number() };
     for (uint32_t i = 0; i < db->store->stmt_count; i++) {
         const struct store_stmt *stmt = db->store->stmts[i];
-        const char *const texts[] = { sqlite_learn_text_of(stmt), stmt->params, stmt->cols };
+        const char *const texts[] = { sqlite_conn_text_of(stmt), stmt->params, stmt->cols };
         for (size_t n = 0; n < sizeof texts / sizeof texts[0]; n++)
             if (texts[n] != NULL)
                 key.k0 = hash_with(&key, slice_of(texts[n])) + n;
@@ -86,8 +81,8 @@ enum err sqlite_learn(struct sqlite_db *db, struct why *why)
     int64_t schema = 0, checked = 0;
     enum err e = OK;
     for (uint32_t i = 0; i < db->store->stmt_count; i++)
-        if (sqlite_learn_text_of(db->store->stmts[i]) != NULL)
-            find_slots(sqlite_learn_text_of(db->store->stmts[i]), db->info[i].slot);
+        if (sqlite_conn_text_of(db->store->stmts[i]) != NULL)
+            find_slots(sqlite_conn_text_of(db->store->stmts[i]), db->info[i].slot);
     int rc = sqlite_get_int(c, "PRAGMA schema_version", NULL, &schema);
     if (rc == SQLITE_OK)
         rc = sqlite_get_int(c, "SELECT value FROM store_state WHERE name = 'checked'", NULL,

@@ -222,7 +222,7 @@ static void test_bad_statements(void **state)
     }
 }
 
-/* What was checked is checked again as soon as a table or a statement is another one. */
+/* Statements are checked again as soon as one of them, or a table, has changed. */
 static void test_changes_while_it_is_closed(void **state)
 {
     static const struct {

@@ -25,7 +25,7 @@ enum {
 
 struct sqlite_db;
 
-/* What is known of a statement from its text. */
+/* A statement, as its text shows it. */
 struct sqlite_info {
     uint8_t slot[STORE_PARAMS_MAX]; /* of $1, $2 … among SQLite's parameters */
 };
@@ -139,6 +139,7 @@ void sqlite_vfs_watch(void (*fn)(void *arg), void *arg);
 enum sqlite_role { SQLITE_WRITES, SQLITE_READS, SQLITE_KEEPS };
 NODISCARD int sqlite_conn_open(struct sqlite_conn *c, struct sqlite_db *db, enum sqlite_role role);
 void sqlite_conn_close(struct sqlite_conn *c);
+const char *sqlite_conn_text_of(const struct store_stmt *stmt); /* NULL: none for SQLite */
 NODISCARD int sqlite_prepare(struct sqlite_conn *c, const char *sql, sqlite3_stmt **out);
 sqlite3_stmt *sqlite_conn_stmt(struct sqlite_conn *c,
                                const struct store_stmt *stmt);              /* NULL: error */

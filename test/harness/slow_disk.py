@@ -1,7 +1,7 @@
 """A disk and a clock for one server that tests turn: see slow_disk.c.
 
     disk = SlowDisk(folder)
-    server = make_server(..., env=disk.env(server.data))
+    server = make_server(..., disk=disk)
     disk.turn(write_ms=150)
 """
 import mmap
