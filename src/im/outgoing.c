@@ -2,7 +2,6 @@
 #include "archive/pending.h"
 #include "base/arena.h"
 #include "base/ensure.h"
-#include "base/hash.h"
 #include "base/mem.h"
 #include "home/here.h"
 #include "home/node.h"
@@ -12,7 +11,6 @@
 #include "xmpp/stanza.h"
 
 _Static_assert((int)OUTGOING_PAGE == (int)PENDING_PAGE, "a page is one of the archive");
-static const uint64_t mixer = 0x9e3779b97f4a7c15; /* 2^64 divided by the golden ratio */
 enum { ID_BYTES = 8, UNSHOWN_BIT = 63, READ_MS = 30000 };
 
 /* What is said of messages of one sender, to its home. */
@@ -212,23 +210,8 @@ void outgoing_tell(const struct outgoing_pair *pair, const struct outgoing_id *i
 
 /* Pages. */
 
-unsigned outgoing_share_between(slice from_bare, slice to_bare, unsigned of)
-{
-    ensure(of > 0 && of <= OUTGOING_SHARES_MAX);
-    if (of == 1)
-        return 0;
-    uint64_t both = hash_keyed(from_bare) + 3 * hash_keyed(to_bare);
-    return (unsigned)((both * mixer >> 32) % of); /* few users have many pairs: no sums of two */
-}
-
-unsigned outgoing_share_of(const struct stanza *st, unsigned of)
-{
-    return st == NULL ? 0 : outgoing_share_between(stanza_from_bare(st), stanza_to_bare(st), of);
-}
-
 struct outgoing_read {
     struct worker *worker;
-    struct outgoing_share share;
     struct store_op *op;
     outgoing_page_fn *done;
     void *arg;
@@ -269,11 +252,6 @@ static bool outgoing_line_read(const struct outgoing_read *r, struct outgoing_li
     return true;
 }
 
-static bool outgoing_line_is_meant(const struct outgoing_read *r, const struct outgoing_line *line)
-{
-    return r->share.of <= 1 || (r->share.mine >> outgoing_share_of(line->st, r->share.of) & 1) != 0;
-}
-
 static void outgoing_page_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct outgoing_read *r = arg;
@@ -286,12 +264,7 @@ static void outgoing_page_read(void *arg, enum store_result result, const struct
         struct archive_pending p = archive_pending_of(b, i);
         struct outgoing_line *line = &lines[page.count];
         page.last = (struct outgoing_id){ .sender = p.sender, .entry = p.id };
-        if (!outgoing_line_read(r, line, &p))
-            continue;
-        if (outgoing_line_is_meant(r, line))
-            page.count++;
-        else
-            stanza_unref(&line->st);
+        page.count += outgoing_line_read(r, line, &p);
     }
     outgoing_page_fn *done = r->done;
     void *of = r->arg;
@@ -309,7 +282,6 @@ struct outgoing_read *outgoing_read(const struct outgoing_pair *pair,
     slice local = pair->local;
     struct outgoing_read *r = mem_zalloc(sizeof *r + local.len);
     r->worker = w;
-    r->share = pair->share;
     r->done = done;
     r->arg = arg;
     r->local_len = (uint16_t)local.len;

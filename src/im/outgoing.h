@@ -1,5 +1,5 @@
 /* outgoing: the stored messages of ours that wait until a foreign domain has confirmed them
- * (archive/pending.h), for the edge that sends them (gate/s2s/s2s_mail.h). What became of them is
+ * (archive/pending.h), for the edge that sends them (gate/s2s/s2s_backlog.h). What became of them is
  * written at the home of their sender, on its lane: behind the write of the message itself. They
  * are read at the home of the foreign domain, from the database of its node. */
 #pragma once
@@ -36,21 +36,10 @@ enum outgoing_word {
     OUTGOING_ASKED = 2      /* whether one waits: behind the write of it; E_NOTFOUND: no */
 };
 typedef void outgoing_fn(void *arg, enum err e);
-/* Messages may be divided into `of` shares, 0 or 1: they are not. Those from one bare address to
- * another are all of one share, which is another one after a restart. A message whose stanza cannot
- * be read is of share 0. */
-enum { OUTGOING_SHARES_MAX = 16 };
-struct outgoing_share {
-    uint16_t of;
-    uint16_t mine; /* a bit for each that is meant */
-};
-unsigned outgoing_share_of(const struct stanza *st, unsigned of); /* of > 0; st NULL is fine */
-unsigned outgoing_share_between(slice from_bare, slice to_bare, unsigned of);
 /* Whose messages: from a domain of ours to a foreign one. `worker`: this one. */
 struct outgoing_pair {
     struct worker *worker;
     slice local, remote;
-    struct outgoing_share share; /* what outgoing_read() reads */
 };
 /* Adds a read: how many stored messages wait for a domain, a row with a number; at most
  * OUTGOING_TOTAL_MAX. */

@@ -103,7 +103,7 @@ void outside_lost_by(outside_lost_fn *fn); /* as outside_edge_by() */
 /* The home of the link is asked: `told` comes later. */
 void outside_lost(struct worker *w, const struct outside_lost_ask *ask);
 /* The next stanza that this worker sends from that domain of ours to another server begins a new
- * attempt, if the last one has failed (gate/s2s/s2s_connections.h). */
+ * attempt, if the last one has failed (gate/s2s/s2s_home.h). */
 typedef void outside_retry_fn(struct worker *w, slice local, slice remote);
 void outside_retry_by(outside_retry_fn *fn); /* as outside_edge_by() */
 void outside_retry(struct worker *w, slice local, slice remote);

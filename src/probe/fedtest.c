@@ -7,7 +7,7 @@
 #include "base/arena.h"
 #include "base/ensure.h"
 #include "base/mem.h"
-#include "gate/s2s/s2s_connections.h"
+#include "gate/s2s/s2s_home.h"
 #include "gate/s2s/s2s_gate.h"
 #include "gate/s2s/s2s_trace.h"
 #include "home/ask.h"

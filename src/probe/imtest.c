@@ -11,7 +11,7 @@
 #include "base/rand.h"
 #include "codec/xml_write.h"
 #include "gate/c2s.h"
-#include "gate/s2s/s2s_connections.h"
+#include "gate/s2s/s2s_home.h"
 #include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_probe.h"
 #include "gate/s2s/s2s_trace.h"

@@ -1,11 +1,11 @@
 #include "probe/lost.h"
 #include "base/ensure.h"
 #include "base/mem.h"
-#include "gate/s2s/s2s_connections.h"
 #include "gate/s2s/s2s_demand.h"
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_gate.h"
-#include "gate/s2s/s2s_partner_list.h"
+#include "gate/s2s/s2s_home.h"
+#include "gate/s2s/s2s_peer.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "home/question.h"
@@ -20,12 +20,6 @@ struct lost_stage {
     uint8_t stage; /* enum s2s_stage */
     slice why;
 };
-struct lost_look {
-    slice local, remote;
-    uint8_t number; /* of the connection */
-    bool diverted;  /* that carries the stanzas of another one */
-};
-
 struct lost {
     struct outside_lost_ask ask;   /* without its addresses */
     const struct foreign_ban *ban; /* no link was tried; NULL: there is none */
@@ -33,90 +27,6 @@ struct lost {
     const char *advice; /* for S2S_AT_CERTIFICATE */
     struct timer limit;
     bool told;
-};
-
-/* The question goes on to the worker of the connection that had the stanza. */
-
-struct lost_onward {
-    struct message_from from; /* who asked, and waits */
-};
-
-static void onward_heard(struct worker *w, void *arg, void *answer, const struct message_from *from)
-{
-    const struct lost_onward *o = arg;
-    (void)from;
-    question_answer(w, &o->from, &lost_stage_message, answer);
-}
-
-static void onward_ends(struct worker *w, void *arg)
-{
-    struct lost_onward *o = arg;
-    question_end(w, &o->from);
-    mem_free(&o);
-}
-
-static void onward_drop(void *arg)
-{
-    struct lost_onward *o = arg;
-    mem_free(&o);
-}
-
-static void lost_pass(struct worker *w, unsigned worker, struct lost_look *look,
-                      const struct message_from *from)
-{
-    struct lost_onward *o = mem_new(struct lost_onward);
-    o->from = *from;
-    home_ask_at(w, 0, worker, &lost_look_message, look,
-                &(struct asker){
-                    .gather = onward_heard, .done = onward_ends, .arg = o, .drop = onward_drop });
-}
-
-/* A test begins with s2s_retry(): a failure that is known has come since. Without one, an attempt
- * may hang for longer than a test waits: where it is now is the reason. The last failure of the
- * pair may be that of another connection. */
-static void lost_find(struct worker *w, const struct partner_name *name, struct s2s_domain_at *at)
-{
-    if (partner_failure(w, name, at) || (name->number > 0 && partner_attempt(w, name, at)))
-        return;
-    s2s_domain_stage_of(worker_node(w)->id, name->remote, name->local, at);
-    if (at->stage == S2S_AT_NONE)
-        (void)partner_attempt(w, name, at);
-}
-
-static void look_run(struct worker *w, void *message, const struct message_from *from)
-{
-    struct lost_look *m = message;
-    const struct partner_name name = { m->local, m->remote, m->number };
-    struct s2s_domain_at at;
-    unsigned number, worker;
-    if (!m->diverted && partner_is_diverted(w, &name, &number, &worker)) {
-        m->diverted = true;
-        m->number = (uint8_t)number;
-        lost_pass(w, worker, m, from);
-        return;
-    }
-    lost_find(w, &name, &at);
-    question_answer(w, from, &lost_stage_message,
-                    &(struct lost_stage){ (uint8_t)at.stage, slice_of(at.why) });
-    question_end(w, from);
-}
-
-static const struct message_field look_fields[] = {
-    F_BARE(struct lost_look, local),
-    F_BARE(struct lost_look, remote),
-    F_U8(struct lost_look, number, S2S_CONNECTIONS_MAX - 1),
-    F_BOOL(struct lost_look, diverted),
-    { 0 },
-};
-const struct message_row lost_look_message = {
-    .id = 175,
-    .scope = MESSAGE_PROCESS,
-    .name = "lost-look",
-    .size = sizeof(struct lost_look),
-    .fields = look_fields,
-    .run = look_run,
-    .answer = &lost_stage_message,
-    .later = true,
 };
 
 static const struct message_field stage_fields[] = {
@@ -132,14 +42,21 @@ const struct message_row lost_stage_message = {
     .fields = stage_fields,
 };
 
-/* At the home of the foreign domain. */
+/* At the home of the foreign domain. A test begins with NEWS_RETRY: a failure that is known has come
+ * since. Without one, an attempt may hang for longer than a test waits: where it is now is the
+ * reason. */
 static void ask_run(struct worker *w, void *message, const struct message_from *from)
 {
     const struct lost_asked *m = message;
-    unsigned worker, number = s2s_connection_of(w, m->from.len > 0 ? m->from : m->local,
-                                                m->to.len > 0 ? m->to : m->remote, &worker);
-    struct lost_look look = { m->local, m->remote, (uint8_t)number, false };
-    lost_pass(w, worker, &look, from);
+    struct s2s_domain_at at = { .stage = S2S_AT_NONE };
+    if (!s2s_is_ended(w) && !s2s_peer_failure(w, m->local, m->remote, &at)) {
+        s2s_domain_stage_of(worker_node(w)->id, m->remote, m->local, &at);
+        if (at.stage == S2S_AT_NONE)
+            (void)s2s_peer_attempt(w, m->local, m->remote, &at);
+    }
+    question_answer(w, from, &lost_stage_message,
+                    &(struct lost_stage){ (uint8_t)at.stage, slice_of(at.why) });
+    question_end(w, from);
 }
 
 static bool ask_is_sound(struct worker *w, const void *message, const struct message_from *from)

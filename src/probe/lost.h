@@ -8,4 +8,4 @@
 void lost_ask(struct worker *w, const struct outside_lost_ask *ask);
 
 struct message_row;
-extern const struct message_row lost_ask_message, lost_look_message, lost_stage_message;
+extern const struct message_row lost_ask_message, lost_stage_message;

@@ -1,5 +1,5 @@
 #include "probe/probe.h"
-#include "gate/s2s/s2s_connections.h"
+#include "gate/s2s/s2s_home.h"
 #include "home/message.h"
 #include "im/feature.h"
 #include "probe/edge.h"
@@ -29,6 +29,6 @@ const struct feature probe_feature = {
                                     "federation/test_imtest", "imtest asks for a receipt" },
                                   { 0 } },
     .commands = (struct command *const[]){ &imtest_command, &fedtest_command, NULL },
-    .messages = (const struct message_row *const[]){ &lost_ask_message, &lost_look_message,
+    .messages = (const struct message_row *const[]){ &lost_ask_message,
                                                      &lost_stage_message, NULL },
 };

@@ -2,21 +2,16 @@
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "gate/s2s/s2s_connections.h"
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_drop.h"
 #include "gate/s2s/s2s_find.h"
-#include "gate/s2s/s2s_forbid.h"
 #include "gate/s2s/s2s_gate.h"
+#include "gate/s2s/s2s_home.h"
 #include "gate/s2s/s2s_in.h"
 #include "gate/s2s/s2s_in_sm.h"
-#include "gate/s2s/s2s_pairs_up.h"
-#include "gate/s2s/s2s_partner.h"
-#include "gate/s2s/s2s_partner_ends.h"
-#include "gate/s2s/s2s_partner_list.h"
+#include "gate/s2s/s2s_peer.h"
 #include "gate/s2s/s2s_policy.h"
 #include "gate/s2s/s2s_rows.h"
-#include "gate/s2s/s2s_share.h"
 #include "gate/s2s/s2s_stored.h"
 #include "im/account.h"
 #include "im/foreign.h"
@@ -37,9 +32,7 @@ enum {
     USER_TIMEOUT_MS = 60000,
     /* When the server stops, to flush: more than what is under way has (s2s_in_stop()), and less
      * than the node waits for it. */
-    STOP_MS = 1500,
-    PARTING_MS = 500, /* all workers have said goodbye by then */
-    FORBID_MS = 100   /* what was let go by the old rules has come by then */
+    STOP_MS = 1500
 };
 
 struct s2s_listener {
@@ -71,7 +64,7 @@ void s2s_ask_certificate(struct s2s_gate *g, struct conn *c)
 static void s2s_find_pending(struct worker *w)
 {
     if (worker_index(w) == 0)
-        partners_find_pending(w);
+        s2s_find_rows(w);
 }
 
 static void streams_abort(struct xstreams *all)
@@ -106,8 +99,7 @@ static void s2s_start(void *own, struct worker *w)
     s2s_in_map_init(&sw->in_by_id);
     s2s_flows_init(sw);
     s2s_find_init(sw, w);
-    share_map_init(sw);
-    actors_init(&sw->partners, &partner_kind, w, worker_loop(w));
+    s2s_peers_init(sw);
 }
 
 static void tell_crowd(const struct sockaddr *peer)
@@ -203,12 +195,6 @@ static void s2s_node_gone(void *own, struct worker *w, uint32_t node)
         s2s_find_pending(w);
 }
 
-static bool partner_is_stopped(struct partner *p)
-{
-    partner_stop(p);
-    return true;
-}
-
 static void s2s_stop(void *own, struct worker *w)
 {
     struct s2s_gate *g = own;
@@ -225,7 +211,7 @@ static void s2s_stop(void *own, struct worker *w)
         xstream_fail(CONTAINER_OF(it, struct xstream, node), XE_SYSTEM_SHUTDOWN, (slice){ 0 });
     LIST_EACH (it, &sw->in.all)
         s2s_in_stop(s2s_in_of(CONTAINER_OF(it, struct xstream, node)));
-    partners_each(w, (slice){ 0 }, partner_is_stopped);
+    s2s_peers_each(w, (slice){ 0 }, s2s_peer_stop);
     sw->stop.fn = s2s_stopped;
     timer_set(worker_loop(w), &sw->stop, STOP_MS);
 }
@@ -247,14 +233,11 @@ static void s2s_end(void *own, struct worker *w)
 {
     struct s2s_worker *sw = s2s_worker(own, w);
     timer_cancel(&sw->stop);
-    timer_cancel(&sw->parting);
-    timer_cancel(&sw->forbid);
     outgoing_find_stop(&sw->pending);
     s2s_domains_stop(sw);
     s2s_stored_stop(sw);
-    if (sw->partners.kind != NULL)
-        actors_stop(&sw->partners);
-    share_map_fini(sw);
+    if (sw->peers.key != NULL)
+        s2s_peers_fini(sw);
     pace_end(&sw->find_pace);
     resolver_destroy(&sw->resolver);
     map_fini(&sw->in_by_id);
@@ -271,13 +254,7 @@ static bool s2s_speaks_for(struct worker *w, slice local, const struct stanza *s
     return ends || answers ? s2s_was_ours(w, local) : s2s_is_ours(w, local);
 }
 
-/* Pairs that may speak no more: others hear that our users and occupants of our rooms are gone. */
-static bool s2s_says_goodbye(struct worker *w, const struct stanza *st)
-{
-    return st->kind == STANZA_PRESENCE && st->type == TYPE_UNAVAILABLE && s2s_parts(w);
-}
-
-/* Where a stanza that leaves is judged; one that has waited is, again: gate/s2s/s2s_judge.h. */
+/* Where a stanza that leaves is judged. */
 static struct edge_word s2s_foreign_word(void *own, struct worker *w, slice domain,
                                          const struct stanza *st)
 {
@@ -285,14 +262,11 @@ static struct edge_word s2s_foreign_word(void *own, struct worker *w, slice doma
     (void)own;
     if (st->from_len == 0 || !s2s_speaks_for(w, local, st))
         return (struct edge_word){ .error = SE_REMOTE_SERVER_NOT_FOUND };
-    bool may = s2s_may(w, local, domain), parts = !may && s2s_says_goodbye(w, st);
-    if (!parts && !s2s_federates(w, local))
+    if (!s2s_federates(w, local))
         return (struct edge_word){ .error = SE_REMOTE_SERVER_NOT_FOUND };
-    if (!parts && !may)
+    if (!s2s_may(w, local, domain))
         return (struct edge_word){ .error = SE_NOT_ALLOWED };
-    struct edge_word word = foreign_leaves(w, st, false);
-    word.bare = word.bare || parts;
-    return word;
+    return foreign_leaves(w, st, false);
 }
 
 static void s2s_foreign(void *own, struct worker *w, slice domain, struct stanza *st,
@@ -300,8 +274,8 @@ static void s2s_foreign(void *own, struct worker *w, slice domain, struct stanza
 {
     st = foreign_goes(st, &(struct edge_word){ .bare = kept->bare, .named = kept->named });
     domain = jid_split(stanza_to(st)).domain; /* that of the caller was of the stanza before */
-    struct partner *pinger = s2s_worker(own, w)->pinger;
-    if (pinger != NULL && partner_takes_ping(pinger, st))
+    struct s2s_peer *pinger = s2s_worker(own, w)->pinger;
+    if (pinger != NULL && s2s_peer_takes_ping(pinger, st))
         return;
     home_send(
         w, domain, &s2s_foreign_message,
@@ -319,12 +293,6 @@ const struct edge s2s_edge = { .name = "s2s",
                                .foreign = s2s_foreign,
                                .node_gone = s2s_node_gone,
                                .end = s2s_end };
-
-static bool partner_policy_is_new(struct partner *p)
-{
-    partner_policy_changed(p);
-    return true;
-}
 
 enum verdict s2s_check(struct session *s, struct stanza **st, struct refusal *why)
 {
@@ -349,25 +317,6 @@ enum verdict s2s_check(struct session *s, struct stanza **st, struct refusal *wh
     return DROP;
 }
 
-static void s2s_parted(struct timer *t, struct loop *loop)
-{
-    struct s2s_worker *sw = CONTAINER_OF(t, struct s2s_worker, parting);
-    (void)loop;
-    LIST_EACH (it, &sw->in.all)
-        s2s_in_parted(s2s_in_of(CONTAINER_OF(it, struct xstream, node)));
-    partners_each(sw->partners.worker, (slice){ 0 }, partner_policy_is_new);
-    s2s_find_pending(sw->partners.worker);
-}
-
-void s2s_pairs_part(struct worker *w)
-{
-    struct s2s_gate *g = s2s_gate_of(w);
-    if (g == NULL || s2s_worker(g, w)->out.stopped)
-        return;
-    s2s_worker(g, w)->parting.fn = s2s_parted;
-    timer_set(worker_loop(w), &s2s_worker(g, w)->parting, PARTING_MS);
-}
-
 void s2s_pairs_changed(struct worker *w)
 {
     struct s2s_gate *g = s2s_gate_of(w);
@@ -375,7 +324,7 @@ void s2s_pairs_changed(struct worker *w)
         return;
     LIST_EACH (it, &s2s_worker(g, w)->in.all)
         s2s_in_policy_changed(s2s_in_of(CONTAINER_OF(it, struct xstream, node)));
-    partners_each(w, (slice){ 0 }, partner_policy_is_new);
+    s2s_peers_each(w, (slice){ 0 }, s2s_peer_judge);
     s2s_prepare_trust(g, w);
 }
 
@@ -383,23 +332,6 @@ void s2s_policy_changed(struct worker *w, const struct setting *s)
 {
     (void)s;
     foreign_changed(w);
-}
-
-static void s2s_forbid(struct timer *t, struct loop *loop)
-{
-    struct s2s_worker *sw = CONTAINER_OF(t, struct s2s_worker, forbid);
-    (void)loop;
-    partners_each(sw->partners.worker, (slice){ 0 }, partner_forbids);
-}
-
-void s2s_rules_changed(struct worker *w)
-{
-    struct s2s_gate *g = s2s_gate_of(w);
-    ensure(worker_is_here(w));
-    if (g == NULL || s2s_worker(g, w)->out.stopped || timer_is_set(&s2s_worker(g, w)->forbid))
-        return;
-    s2s_worker(g, w)->forbid.fn = s2s_forbid;
-    timer_set(worker_loop(w), &s2s_worker(g, w)->forbid, FORBID_MS);
 }
 
 uint16_t s2s_port(const struct s2s_gate *g)
@@ -417,8 +349,6 @@ enum err s2s_create(struct s2s_gate **out, const struct s2s_listen *listens, siz
     enum err e = OK;
     g->trusted = trusted;
     pthread_mutex_init(&g->lock, NULL);
-    g->connections = (uint8_t)setting_int(&s2s_connections);
-    s2s_pairs_up_init(g);
     g->tls = tls_ctx_ref(tls);
     g->listen = mem_zalloc((count + 1) * sizeof *g->listen);
     g->limits = (struct conn_limits){ .input_bytes = S2S_STANZA_BYTES_MAX + 4096,
@@ -454,7 +384,6 @@ void s2s_destroy(struct s2s_gate **pg)
     for (size_t i = 0; i < g->count; i++)
         listener_close(&g->listen[i].listener);
     tls_ctx_unref(&g->tls);
-    s2s_pairs_up_fini(g);
     pthread_mutex_destroy(&g->lock);
     mem_free(&g->listen);
     mem_free(&g);

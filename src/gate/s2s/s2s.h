@@ -1,8 +1,8 @@
 /* s2s: streams with other servers (RFC 6120, XEP-0178, XEP-0220), in both directions.
  *
- * A pair of a domain of ours and a foreign one is an actor (gate/s2s/s2s_partner.c), whose home is
- * that of the foreign domain. It has one outgoing stream (gate/s2s/s2s_out.c) and the stanzas that
- * wait for it. So there is one order for each pair of addresses. A stream that another server
+ * A pair of a domain of ours and a foreign one is a peer (gate/s2s/s2s_peer.h), whose home is that
+ * of the foreign domain. It has one outgoing stream (gate/s2s/s2s_out.c) and the stanzas that wait
+ * for it. So there is one order for each pair of addresses. A stream that another server
  * opened (gate/s2s/s2s_in.c) stays on the worker that accepted it.
  *
  * Limits: S2S_LISTENERS_MAX addresses; those of the rows s2s.* (gate/s2s/s2s_rows.c). */
@@ -36,10 +36,7 @@ extern const struct edge s2s_edge; /* `own` is a struct s2s_gate */
 extern const struct feature s2s_feature;
 /* Stage CHECK: what the policy does not let out is refused before anything is done with it. */
 enum verdict s2s_check(struct session *s, struct stanza **st, struct refusal *why);
-/* Rules are new: pairs that may exchange stanzas no longer say goodbye for a moment (s2s_parts()),
- * and then their streams end. feature.foreign.before_changed and .changed. */
-void s2s_pairs_part(struct worker *w);
+/* The rules about other servers are new: streams of pairs that may not exchange stanzas any more
+ * end. feature.foreign.changed. */
 void s2s_pairs_changed(struct worker *w);
-/* What waits is judged again: feature.foreign.version_grown. */
-void s2s_rules_changed(struct worker *w);
 void s2s_policy_changed(struct worker *w, const struct setting *s); /* `changed` of rows */

@@ -7,9 +7,7 @@
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_in.h"
-#include "gate/s2s/s2s_partner.h"
-#include "gate/s2s/s2s_partner_ends.h"
-#include "gate/s2s/s2s_partner_list.h"
+#include "gate/s2s/s2s_peer.h"
 #include "gate/s2s/s2s_rows.h"
 #include "gate/s2s/s2s_show.h"
 #include "gate/s2s/s2s_trace.h"
@@ -47,8 +45,6 @@ static void commands_add(struct command_call *call, const struct s2s_shown *s)
     command_int(call, "queue", s->queue);
     command_text(call, "tls", slice_of(s->tls));
     command_text(call, "auth", slice_of(s->auth));
-    if (s->connections > 0)
-        command_int(call, "connection", s->number);
     if (s->link != 0)
         command_text(call, "link", s2s_link_name(s, call->arena));
     if (s->peer != NULL)
@@ -100,11 +96,11 @@ static void run_s2s_list(struct command_call *call)
     struct worker *w = call->worker;
     struct s2s_gate *g = s2s_gate_of(w);
     struct listing l = { call, 0 };
-    struct actor *a;
+    struct s2s_peer *p;
     if (g == NULL)
         return;
-    for (uint32_t i = 0; (a = actors_next(&s2s_worker(g, w)->partners, &i)) != NULL;)
-        partner_show(partner_of(a), commands_show, &l);
+    for (uint32_t i = 0; (p = map_next(&s2s_worker(g, w)->peers, &i)) != NULL;)
+        s2s_peer_show(p, commands_show, &l);
     LIST_EACH (it, &s2s_worker(g, w)->in.all)
         s2s_in_show(s2s_in_of(CONTAINER_OF(it, struct xstream, node)), commands_show, &l);
     s2s_unproved_each(loop_wall_us(worker_loop(w)), commands_show_refused, &l);
@@ -159,7 +155,7 @@ static void s2s_list_gathered(struct command_call *call)
     store_submit(b, worker_loop(call->worker), 0, commands_stored, call);
 }
 
-/* How many streams and partners each worker found. */
+/* How many streams and peers each worker found. */
 static const struct command_column count_parts[] = {
     { .name = "count", .type = PARAM_INT, .doc = "how many there were" },
     { 0 },
@@ -189,12 +185,12 @@ static void run_s2s_close(struct command_call *call)
     int64_t count = 0;
     if (g == NULL)
         return;
-    count += partners_each(w, domain, partner_close);
+    count += s2s_peers_each(w, domain, s2s_peer_close);
     LIST_EACH (it, &s2s_worker(g, w)->in.all)
         count += s2s_in_close(s2s_in_of(CONTAINER_OF(it, struct xstream, node)), domain);
     command_row(call);
     command_int(call, "count", count);
-    command_int(call, "next_s", partners_next_s(w, domain));
+    command_int(call, "next_s", s2s_peers_next_s(w, domain));
 }
 
 static void s2s_close_gathered(struct command_call *call)
@@ -225,7 +221,7 @@ static void run_s2s_retry(struct command_call *call)
     if (g == NULL)
         return;
     s2s_find_forget(g, w, domain);
-    count += partners_each(w, domain, partner_try_again);
+    count += s2s_peers_each(w, domain, s2s_peer_try_again);
     command_row(call);
     command_int(call, "count", count);
 }
@@ -292,11 +288,6 @@ static struct command s2s_list = {
                      "of this server; those in the queue count, too" },
             { .name = "tls", .doc = "version of TLS" },
             { .name = "auth", .doc = "what has proved the domain: certificate or dialback" },
-            { .name = "connection",
-              .type = PARAM_INT,
-              .optional = true,
-              .doc = "which of the s2s.connections of these two domains it is, from 0 on, as the "
-                     "log has it" },
             { .name = "link",
               .optional = true,
               .doc = "the connection that it is on: its node, and a number there; lines with "

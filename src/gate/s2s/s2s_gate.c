@@ -70,12 +70,6 @@ const struct foreign_ban *s2s_policy_bans(struct worker *w, slice local, slice r
 
 bool s2s_may(struct worker *w, slice local, slice remote) { return foreign_pair(w, local, remote); }
 
-bool s2s_parts(const struct worker *w)
-{
-    struct s2s_gate *g = s2s_gate_of(w);
-    return g != NULL && timer_is_set(&s2s_worker(g, w)->parting);
-}
-
 bool s2s_is_ours(struct worker *w, slice domain)
 {
     return node_serves(worker_node(w), domain) || remote_known(w, domain) ||

@@ -1,10 +1,9 @@
-/* s2s_gate: what the streams and partners of federation stand on: the edge of a node and its part
+/* s2s_gate: what the streams and peers of federation stand on: the edge of a node and its part
  * on a worker, and whose a domain is. */
 #pragma once
 #include "base/map.h"
 #include "gate/s2s/s2s_stage.h"
 #include "gate/xstream.h"
-#include "home/actor.h"
 #include "home/node.h"
 #include "im/outgoing.h"
 #include "io/pace.h"
@@ -12,7 +11,7 @@
 #include <stdatomic.h>
 
 struct s2s_gate;
-struct partner;
+struct s2s_peer;
 struct tls_ctx;
 struct tls_trusted;
 
@@ -20,7 +19,7 @@ enum {
     S2S_LOGIN_MS = 30000,        /* from the connection to the first stanza */
     S2S_HEADER_BYTES = 16 << 10, /* of a unit before that */
     S2S_OUTPUT_HIGH = 256 << 10,
-    S2S_CONNECTIONS_MAX = 16,   /* of ours, for a pair of domains */
+    S2S_SENDER_SLOTS = 4096,
     S2S_DELAY_US = 10 * 1000000 /* a message that waited for so long says since when (XEP-0203) */
 };
 
@@ -38,10 +37,8 @@ struct s2s_shown {
     slice host;                   /* that was dialled for it, with a port; empty: none */
     enum s2s_stage stage;         /* of the last failure, */
     slice why;                    /* and what it was */
-    uint64_t link;        /* the id of its connection on a node: other lines may have it, too, */
-    uint32_t link_node;   /* and that node; link 0: there is none */
-    unsigned connections; /* that its pair has (gate/s2s/s2s_connections.h); 0: it is none, */
-    unsigned number;      /* and which it is */
+    uint64_t link;      /* the id of its connection on a node: other lines may have it, too, */
+    uint32_t link_node; /* and that node; link 0: there is none */
 };
 typedef void s2s_show_fn(const struct s2s_shown *shown, void *arg);
 
@@ -62,9 +59,8 @@ struct s2s_worker {
     struct map flow_by_id;
     uint32_t kept_count;
     struct resolver *resolver;    /* of s2s_find.c; NULL: not needed yet */
-    struct actors partners;       /* by "remote/local" */
-    struct map leads;             /* of s2s_share.c: partners, by their foreign domain */
-    struct partner *pinger;       /* its ping is being routed; NULL: none is */
+    struct map peers;             /* struct s2s_peer */
+    struct s2s_peer *pinger;      /* its ping is being routed; NULL: none is */
     struct list find_waits;       /* of s2s_find.c: finds for which there is no room yet */
     uint32_t finding;             /* those that have begun, */
     uint32_t finding_asked;       /* and among them those for questions alone */
@@ -75,8 +71,6 @@ struct s2s_worker {
     struct store_op *stored_read; /* ... under way; NULL: none */
     int64_t stored;               /* ... as it was last said */
     struct timer stop;            /* then streams that are left are aborted */
-    struct timer parting;         /* pairs that may speak no more say goodbye until then */
-    struct timer forbid;          /* then what waits and may not leave any more goes back */
 };
 
 struct s2s_gate {
@@ -84,14 +78,14 @@ struct s2s_gate {
     size_t count;
     struct s2s_worker worker[NODE_WORKERS_MAX];
     struct conn_limits limits;
-    uint8_t connections;  /* s2s.connections when the node was started */
-    pthread_mutex_t lock; /* guards tls and pairs_up */
+    pthread_mutex_t lock; /* guards tls */
     struct tls_ctx *tls;
     _Atomic uint32_t tls_changes;  /* of tls */
-    struct map pairs_up;           /* of gate/s2s/s2s_pairs_up.c */
     struct tls_trusted *trusted;   /* never without one */
-    _Atomic int64_t waiting_bytes; /* of stanzas, for all partners */
-    _Atomic uint32_t asked_only;   /* partners that are made for a question about a key alone */
+    _Atomic int64_t waiting_bytes; /* of stanzas and peers, in all */
+    /* Peers of domains that were never reached: of senders (gate/s2s/s2s_peer.c), and in all. */
+    _Atomic uint16_t unreached[S2S_SENDER_SLOTS];
+    _Atomic uint32_t unreached_all;
 };
 
 static inline struct s2s_worker *s2s_worker(struct s2s_gate *g, const struct worker *w)
@@ -123,9 +117,6 @@ bool s2s_federates(struct worker *w, slice local);
 const struct foreign_ban *s2s_policy_bans(struct worker *w, slice local, slice remote);
 /* The same by the rules of all features. */
 bool s2s_may(struct worker *w, slice local, slice remote);
-/* Rules have just changed: pairs that may speak no more say goodbye on the streams that they have.
- */
-bool s2s_parts(const struct worker *w);
 /* A foreign domain, by its name, that the policy lets speak with that one of ours. */
 bool s2s_is_partner(struct worker *w, slice local, slice remote);
 /* Why it is none. NULL: it is one. */

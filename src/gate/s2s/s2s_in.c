@@ -17,7 +17,7 @@
 #include "gate/s2s/s2s_in_pairs.h"
 #include "gate/s2s/s2s_in_private.h"
 #include "gate/s2s/s2s_in_sm.h"
-#include "gate/s2s/s2s_partner.h"
+#include "gate/s2s/s2s_peer_back.h"
 #include "gate/s2s/s2s_proof.h"
 #include "gate/s2s/s2s_rows.h"
 #include "gate/s2s/s2s_take.h"
@@ -172,10 +172,8 @@ static void in_header(struct xstream *x, slice unit)
     in_greet(x);
     xstream_now(x, STREAM_GOT_HEADER);
     in_features(s);
-    if (x->state == STREAM_BOUND) {
+    if (x->state == STREAM_BOUND)
         in_is_bound(s);
-        s2s_back_begins(s);
-    }
 }
 
 /* TLS begins: keys that were sent in the clear are forgotten (RFC 6120 §5.4.3.3). */
@@ -328,9 +326,8 @@ static bool in_pair_fits(struct xstream *x, slice remote, slice local)
 static void in_heard(struct s2s_in *s, const struct elem *error)
 {
     struct elem condition;
-    if (elem_first(error, &condition) && s2s_is_offended(condition.name))
-        s->fault = FAULT_OFFENDS;
-    s->complained = true;
+    bool offended = elem_first(error, &condition) && s2s_is_offended(condition.name);
+    s->end = offended ? PEER_END_THEIRS : PEER_END_BROKEN;
     xstream_end(&s->x, XSTREAM_ENDED);
 }
 
@@ -358,21 +355,50 @@ static struct in_flow *in_flow(const struct xstream *x)
 
 static void in_route(struct xstream *x, struct stanza *st) { s2s_flow_route_in(s2s_in_of(x), st); }
 
-/* Stanzas that were written back have perhaps arrived: they would be sent again on the next stream.
- */
-static void in_end(struct s2s_in *s)
+/* Ends. */
+
+static void in_sends_end(struct s2s_in *s)
 {
-    bool ends = s->draining || s->stopping || s->shut || s->closing || s->x.end_sent;
-    if (ends)
-        return;
-    s->orderly = true;
-    s->closing = s->x.state == STREAM_BOUND;
-    if (s->closing)
-        in_ends_soon(s);
-    if (s->closing && s2s_back_waits(s))
-        s2s_back_ask(s);
+    s2s_flow_last_ack(s->flow);
+    if (s->x.among->stopped)
+        xstream_fail(&s->x, XE_SYSTEM_SHUTDOWN, (slice){ 0 });
+    else if (s->shut)
+        xstream_fail(&s->x, XE_RESET, IN_IS_SHUT); /* blames no stanza (RFC 6120 §4.9.3.16) */
+    else if (s2s_flow_is_enabled(s))
+        xstream_close(&s->x, (slice){ 0 });
     else
-        s2s_flow_finish(s);
+        xstream_send_end(&s->x);
+}
+
+static void in_drain(struct s2s_in *s)
+{
+    if (!s->draining)
+        xstream_wait(&s->x);
+    s->draining = true;
+}
+
+void in_end_goes_on(struct s2s_in *s)
+{
+    bool waits = s2s_back_waits(s) && s->ending;
+    if (s->x.state != STREAM_BOUND || s->x.end_sent || waits || !(s->ending || s->draining))
+        return;
+    if (s2s_flow_waits(s))
+        in_drain(s);
+    else
+        in_sends_end(s);
+}
+
+void in_end(struct s2s_in *s)
+{
+    if (s->x.state != STREAM_BOUND)
+        xstream_close(&s->x, (slice){ 0 });
+    if (s->x.state != STREAM_BOUND || s->ending || s->x.end_sent)
+        return;
+    s->ending = true;
+    s->x.opened_us = loop_now_us(worker_loop(s->x.worker));
+    xstream_timer(&s->x);
+    s2s_back_ask(s);
+    in_end_goes_on(s);
 }
 
 static bool in_counts(const struct xstream *x)
@@ -380,17 +406,11 @@ static bool in_counts(const struct xstream *x)
     return s2s_flow_is_enabled((const struct s2s_in *)x);
 }
 
-/* Where nothing is counted, what is behind it would be lost with a stream that is read no more. */
 static void in_leaves(struct xstream *x)
 {
     struct s2s_in *s = s2s_in_of(x);
-    if (s2s_flow_is_enabled(s)) {
-        s->skipped = true;
-        in_end(s);
-    } else if (!x->end_sent && !s->draining) {
-        xstream_send_end(x);
-        in_ends_soon(s);
-    }
+    s->skipped = s2s_flow_is_enabled(s);
+    in_end(s);
 }
 
 static void in_stanza(struct xstream *x, slice unit)
@@ -400,16 +420,16 @@ static void in_stanza(struct xstream *x, slice unit)
     s2s_take(x, unit, in_lang(s2s_in_of(x)), &taker);
 }
 
-/* Ends and time. */
-
 static void in_gone(struct xstream *x, enum xstream_end why)
 {
     struct s2s_in *s = s2s_in_of(x);
-    s->orderly = why == XSTREAM_ENDED && !s->complained;
-    s->read = s->orderly && x->end_sent && conn_has_arrived(x->conn); /* else both ends crossed */
+    bool orderly = why == XSTREAM_ENDED && s->end == PEER_END_FRESH;
+    s->read = orderly && x->end_sent && conn_has_arrived(x->conn); /* else both ends crossed */
     s->broken = !s->draining && (why == XSTREAM_LOST || why == XSTREAM_BROKEN);
-    if (s->broken && s2s_is_broken(x, why))
-        s->fault = FAULT_BREAKS;
+    if (s->end == PEER_END_FRESH)
+        s->end = orderly                ? PEER_END_ORDERLY
+                 : s2s_is_broken(x, why) ? PEER_END_THEIRS
+                                         : PEER_END_BROKEN;
     s2s_flow_last_ack(s->flow);
     if (why != XSTREAM_ENDED && !s->taken) /* else it goes on already on another connection */
         pairs_broken(s);
@@ -418,7 +438,8 @@ static void in_gone(struct xstream *x, enum xstream_end why)
 static void in_closing(struct xstream *x)
 {
     struct s2s_in *s = s2s_in_of(x);
-    timer_cancel(&s->quiet);
+    if (s->end == PEER_END_FRESH)
+        s->end = PEER_END_ORDERLY;
     s2s_back_gone(s, s2s_flow_is_resumable(s));
     s2s_flow_leave(s);
 }
@@ -441,10 +462,8 @@ static void in_failed(struct xstream *x, enum stream_error e, slice text)
 static uint64_t in_due_ms(const struct xstream *x)
 {
     const struct s2s_in *s = (const struct s2s_in *)x;
-    if (s->stopping)
-        return xstream_left_ms(x, STOPPING_MS);
-    if (x->end_sent || s->draining || s->shut || s->closing)
-        return xstream_left_ms(x, ENDING_MS);
+    if (x->end_sent || s->draining || s->ending)
+        return xstream_left_ms(x, x->among->stopped ? STOPPING_MS : ENDING_MS);
     return x->state == STREAM_BOUND ? 2 * (uint64_t)setting_int(&s2s_idle)
                                     : xstream_left_ms(x, S2S_LOGIN_MS);
 }
@@ -455,89 +474,56 @@ static bool in_drains(struct xstream *x)
     struct s2s_in *s = s2s_in_of(x);
     if (x->end_sent || !s2s_flow_waits(s))
         return false;
-    s2s_flow_drain(s);
+    in_drain(s);
+    x->opened_us = loop_now_us(worker_loop(x->worker));
+    xstream_timer(x);
     return true;
 }
 
 void s2s_in_stop(struct s2s_in *s)
 {
-    s->stopping = true;
-    bool open = s->x.state == STREAM_BOUND && !s->draining && !s->x.end_sent;
-    if (open)
-        in_ends_soon(s);
-    if (open && s2s_back_waits(s))
-        s2s_back_ask(s); /* acknowledgements may still come */
-    else if (open)
-        s2s_flow_stop(s);
-    else if (s->x.state != STREAM_BOUND || !s2s_flow_waits(s))
-        s2s_flow_end(s);
-    else if (s->draining)
-        in_ends_soon(s);
+    if (s->x.state != STREAM_BOUND)
+        xstream_fail(&s->x, XE_SYSTEM_SHUTDOWN, (slice){ 0 });
     else
-        s2s_flow_drain(s);
+        in_end(s);
 }
 
-/* Stanzas that were written back have perhaps arrived: they would go back to their senders. Stanzas
- * that have come are handled first, so that they do not come again; later ones are not taken. The
- * error blames no stanza of the other server (RFC 6120 §4.9.3.16): its next stream is told about
- * the policy. */
 static void in_shut(struct s2s_in *s, slice why)
 {
-    if (s->x.state != STREAM_BOUND)
+    if (s->x.state != STREAM_BOUND) {
         xstream_fail(&s->x, XE_POLICY_VIOLATION, why);
-    if (s->shut || s->x.state != STREAM_BOUND)
         return;
+    }
     s->shut = true;
-    if (s->draining || s->stopping || s->x.end_sent) /* it ends anyway */
-        return;
-    s->parts = s2s_back_is_used(s) && s2s_parts(s->x.worker);
-    in_ends_soon(s);
-    if (!s->parts)
-        s2s_flow_shut(s);
-}
-
-void s2s_in_parted(struct s2s_in *s)
-{
-    if (!s->parts)
-        return;
-    s->parts = false;
-    if (s->x.state == STREAM_BOUND && !s->draining && !s->stopping && !s->x.end_sent)
-        s2s_flow_shut(s);
+    in_end(s);
 }
 
 /* Something that was written back is not acknowledged in time, as while a disk stands still. It has
  * perhaps arrived, and would be sent again after an end, which ends the session, too. After a
- * break, the peer says in <resume/> what has arrived (XEP-0198 §5). false: it cannot. */
-static bool in_breaks(struct s2s_in *s)
+ * break, the peer says in <resume/> what has arrived (XEP-0198 §5). */
+static void in_ends_late(struct s2s_in *s)
 {
-    uint32_t zero;
-    if (!s->closing || !s2s_back_waits(s) || s2s_back_needs_end(s) ||
-        s2s_back_kept(s, &zero) == 0 || !s2s_flow_may_break(s))
-        return false;
-    s->broken = true;
-    s->orderly = false;
-    xstream_abort(&s->x);
-    return true;
+    s->broken = s2s_back_waits(s) && s2s_flow_may_break(s);
+    s->end = s->broken ? PEER_END_BROKEN : PEER_END_ORDERLY;
+    if (s->broken) {
+        xstream_abort(&s->x);
+        return;
+    }
+    s2s_flow_last_ack(s->flow);
+    xstream_close(&s->x, (slice){ 0 });
 }
 
 static void in_idle(struct xstream *x)
 {
-    uint64_t wrote_us = s2s_back_last_us(s2s_in_of(x)), read_us = xstream_last_us(x),
+    struct s2s_in *s = s2s_in_of(x);
+    uint64_t wrote_us = s2s_back_last_us(s), read_us = xstream_last_us(x),
              last_us = wrote_us > read_us ? wrote_us : read_us,
              silent_ms = (loop_now_us(worker_loop(x->worker)) - last_us) / 1000;
     uint64_t limit_ms = 2 * (uint64_t)setting_int(&s2s_idle);
-    if (s2s_in_of(x)->draining || s2s_in_of(x)->stopping)
-        s2s_flow_end(s2s_in_of(x));
-    else if (x->end_sent)
-        xstream_close(x, (slice){ 0 });
-    else if (s2s_in_of(x)->shut)
-        xstream_fail(x, XE_RESET, IN_IS_SHUT);
-    else if (in_breaks(s2s_in_of(x)))
-        return;
-    else if (s2s_in_of(x)->closing && s2s_flow_waits(s2s_in_of(x)))
-        s2s_flow_drain(s2s_in_of(x));
-    else if (s2s_in_of(x)->closing || silent_ms >= limit_ms)
-        s2s_flow_finish(s2s_in_of(x));
+    if (s->draining || s->ending || x->end_sent)
+        in_ends_late(s);
+    else if (silent_ms >= limit_ms)
+        in_end(s);
     else
         timer_set(worker_loop(x->worker), &x->timer, limit_ms - silent_ms + 100);
 }
@@ -563,8 +549,6 @@ static void in_check(const struct xstream *x)
     ensure(x->state != STREAM_BOUND || s->pair_count > 0);
     ensure(!s->external || x->state != STREAM_FEATURES);
     ensure(s->flow == NULL || x->state == STREAM_BOUND);
-    ensure(!s->stopping || s->draining || s->back != NULL || timer_is_set(&s->quiet) ||
-           x->state == STREAM_CLOSED);
     ensure(!s->draining || x->state == STREAM_BOUND || x->state == STREAM_CLOSED);
 }
 
@@ -648,13 +632,7 @@ bool s2s_in_close(struct s2s_in *s, slice remote)
     return false;
 }
 
-/* What its partners ask of it. */
-
-/* A farewell of a pair for which the stream is ended. */
-static bool in_parts(const struct s2s_in *s, const struct pair *p)
-{
-    return s->parts && !s2s_is_partner(s->x.worker, pair_local(p), pair_remote(p));
-}
+/* What its peers ask of it. */
 
 static void to_back_run(struct worker *w, void *message, const struct message_from *from)
 {
@@ -668,12 +646,11 @@ static void to_back_run(struct worker *w, void *message, const struct message_fr
                     (slice){ (const char *)&m->stream, sizeof m->stream });
     if (s != NULL && s->x.state == STREAM_BOUND)
         p = pair_find(s, m->remote, m->local);
-    if (p == NULL || !p->back) /* it has ended: its partner knows, or hears of it */
+    if (p == NULL || !p->back) /* it has ended: its peer knows, or hears of it */
         return;
     if (m->st == NULL)
         in_end(s);
-    else if (!p->dropped && !s->x.end_sent && !s->closing && !s->draining &&
-             (!s->shut || in_parts(s, p)))
+    else if (!p->dropped && !s->x.end_sent && !s->ending && !s->draining)
         s2s_back_write(s, p, m);
     else
         p->dropped = true; /* it goes on the next stream, and all that is behind it */
@@ -701,7 +678,6 @@ void s2s_in_start(struct s2s_gate *g, struct worker *w, struct conn *c, const st
     s->gate = g;
     s->peer = *peer;
     list_init(&s->pairs);
-    s->quiet.fn = s2s_flow_is_quiet;
     s->x.ops = &in_ops;
     s->x.way = &xstream_tcp;
     s->x.role = STREAM_FROM_SERVER;

@@ -13,7 +13,6 @@ void s2s_in_start(struct s2s_gate *g, struct worker *w, struct conn *c,
 void s2s_in_map_init(struct map *m); /* of streams by their ids */
 /* Ends it if one of its foreign domains may not connect any more. */
 void s2s_in_policy_changed(struct s2s_in *s);
-void s2s_in_parted(struct s2s_in *s);                                   /* s2s_parts() has ended */
 void s2s_in_show(const struct s2s_in *s, s2s_show_fn *show, void *arg); /* each of its pairs */
 bool s2s_in_close(struct s2s_in *s, slice remote); /* if that is one of its domains */
 bool s2s_in_is_pinned(const struct s2s_in *s);     /* its certificate counts as a pinned one */

@@ -7,7 +7,7 @@
 #include "gate/s2s/s2s_in_pairs.h"
 #include "gate/s2s/s2s_in_private.h"
 #include "gate/s2s/s2s_in_sm.h"
-#include "gate/s2s/s2s_partner_back.h"
+#include "gate/s2s/s2s_peer_back.h"
 #include "gate/s2s/s2s_proof.h"
 #include "gate/s2s/s2s_rows.h"
 #include "im/foreign.h"
@@ -25,9 +25,7 @@ struct in_back {
     uint32_t zero; /* h of XEP-0198 counts from this number */
     bool counted;  /* XEP-0198 has begun */
     struct s2s_asked asked;
-    bool late;   /* ... in time: the stream has ended for that */
-    bool many;   /* it was offered to more than one pair */
-    bool unsure; /* what was not counted is perhaps not confirmed */
+    bool many; /* it was offered to more than one pair */
     uint64_t wrote_us;
     struct loop_defer ask;
     struct timer wait; /* for the answer */
@@ -48,7 +46,7 @@ static struct in_back *back_of(struct s2s_in *s)
     return b;
 }
 
-/* Partners. */
+/* Peers. */
 
 static bool back_home(const struct s2s_in *s, slice remote, unsigned *worker)
 {
@@ -93,8 +91,6 @@ static const struct pair *back_user(const struct s2s_in *s)
     return NULL;
 }
 
-bool s2s_back_is_used(const struct s2s_in *s) { return back_user(s) != NULL; }
-
 static void back_offer(struct s2s_in *s, uint64_t resumes)
 {
     struct in_back *b = back_of(s);
@@ -102,14 +98,12 @@ static void back_offer(struct s2s_in *s, uint64_t resumes)
     slice tls = slice_of(conn_tls_version(s->x.conn));
     LIST_EACH (it, &s->pairs) {
         struct pair *p = CONTAINER_OF(it, struct pair, node);
-        if (s->x.state != STREAM_BOUND || s->x.end_sent || s->draining || s->stopping || s->shut ||
-            s->closing)
+        if (s->x.state != STREAM_BOUND || s->x.end_sent || s->ending || s->draining)
             return;
         if (!back_may_offer(s, p))
             continue;
         b->many = b->many || back_user(s) != NULL;
         p->back = true;
-        p->quiet = false;
         back_tell(s, p,
                   &(struct s2s_way_back){ .event = BACK_OFFERED,
                                           .count = written,
@@ -118,18 +112,6 @@ static void back_offer(struct s2s_in *s, uint64_t resumes)
                                           .max_bytes = s->max_bytes,
                                           .certificate = s->external,
                                           .tls = tls });
-    }
-}
-
-void s2s_back_begins(struct s2s_in *s)
-{
-    LIST_EACH (it, &s->pairs) {
-        struct pair *p = CONTAINER_OF(it, struct pair, node);
-        if (!s->both || !back_may_offer(s, p))
-            continue;
-        ensure(!p->quiet);
-        p->quiet = true;
-        back_tell(s, p, &(struct s2s_way_back){ .event = BACK_QUIET });
     }
 }
 
@@ -223,7 +205,7 @@ static void back_wait_over(struct timer *t, struct loop *loop)
     (void)loop;
     log_info(&log_s2s, LOG_EV("s2s.unanswered"), LOG_S("domain", in_remote(b->stream)),
              LOG_S("local", in_local(b->stream)));
-    b->late = true;
+    b->stream->end = PEER_END_BROKEN;
     xstream_end(&b->stream->x, XSTREAM_LOST);
 }
 
@@ -237,12 +219,10 @@ void s2s_back_write(struct s2s_in *s, struct pair *p, const struct s2s_to_back *
     metric_add_to(&s2s_stanzas, S2S_SENT, 1);
     s2s_domain_stanza(pair_remote(p), true);
     b->wrote_us = loop_now_us(back_loop(b));
-    p->written++;
     if (b->counted) {
         p->open++;
         back_push(b, p);
     } else {
-        b->unsure = true;
         b->base++;
     }
     back_ask_between(b);
@@ -265,7 +245,6 @@ bool s2s_back_acked(struct s2s_in *s, uint32_t h)
         timer_cancel(&b->wait);
     else if (b->asked.open > 0)
         timer_set(back_loop(b), &b->wait, (uint64_t)setting_int(&s2s_ack_timeout));
-    b->unsure = b->unsure && count == 0; /* what comes later is read later */
     for (; count > 0; count--) {
         struct pair *p = b->ring[b->head];
         b->head = (b->head + 1) & (b->cap - 1);
@@ -280,9 +259,7 @@ bool s2s_back_acked(struct s2s_in *s, uint32_t h)
         p->confirmed = 0;
         if (confirmed > 0)
             back_tell(s, p,
-                      &(struct s2s_way_back){ .event = BACK_CONFIRMED,
-                                              .count = confirmed,
-                                              .read = p->written - p->open });
+                      &(struct s2s_way_back){ .event = BACK_CONFIRMED, .count = confirmed });
     }
     if (s->x.state == STREAM_BOUND && b->len > 0)
         back_ask_later(b);
@@ -299,8 +276,6 @@ bool s2s_back_waits(const struct s2s_in *s)
 {
     return s->back != NULL && s->back->counted && s->back->len > 0;
 }
-
-bool s2s_back_needs_end(const struct s2s_in *s) { return s->back != NULL && s->back->unsure; }
 
 uint64_t s2s_back_last_us(const struct s2s_in *s)
 {
@@ -324,42 +299,9 @@ uint64_t s2s_back_kept(const struct s2s_in *s, uint32_t *zero)
     return b == NULL || b->many ? 0 : s->x.id;
 }
 
-/* A fault counts for a pair if nothing of another one was under way: else nobody knows whose it
- * is. */
-static uint8_t back_fault(const struct s2s_in *s, const struct pair *p)
-{
-    const struct in_back *b = s->back;
-    if (!b->counted)
-        return b->many ? FAULT_NONE : s->fault;
-    for (uint32_t i = 0; i < b->len; i++)
-        if (b->ring[(b->head + i) & (b->cap - 1)] != p)
-            return FAULT_NONE;
-    return b->len == 0 || b->late ? FAULT_NONE : s->fault;
-}
-
-/* Of all that was written for a pair: what was counted is read if it was acknowledged, and the rest
- * if the end of the stream says it, or an acknowledgement of something behind it. */
-static uint32_t back_read(const struct s2s_in *s, const struct pair *p)
-{
-    if (s->back->unsure && !s->read)
-        return 0;
-    return p->written - p->open;
-}
-
-static void back_quiet_gone(struct s2s_in *s)
-{
-    LIST_EACH (it, &s->pairs) {
-        struct pair *p = CONTAINER_OF(it, struct pair, node);
-        if (p->quiet)
-            back_tell(s, p, &(struct s2s_way_back){ .event = BACK_GONE });
-        p->quiet = false;
-    }
-}
-
 void s2s_back_gone(struct s2s_in *s, bool resumable)
 {
     struct in_back *b = s->back;
-    back_quiet_gone(s);
     if (b == NULL)
         return;
     timer_cancel(&b->wait);
@@ -370,11 +312,12 @@ void s2s_back_gone(struct s2s_in *s, bool resumable)
             continue;
         p->back = false;
         back_tell(s, p,
-                  &(struct s2s_way_back){ .event = BACK_GONE,
-                                          .read = back_read(s, p),
-                                          .fault = back_fault(s, p),
-                                          .orderly = s->orderly,
-                                          .resumable = resumable && !b->many });
+                  &(struct s2s_way_back){
+                      .event = BACK_GONE,
+                      .read = s->read,
+                      /* of several pairs, nobody knows whose stanza it was */
+                      .end = b->many && s->end == PEER_END_THEIRS ? PEER_END_BROKEN : s->end,
+                      .resumable = resumable && !b->many });
     }
 }
 

@@ -1,7 +1,7 @@
 /* s2s_in_back: the other direction of a stream that another server has opened (XEP-0288): stanzas
  * of ours go back on it, for each pair of domains that is proved, if its certificate and TLS are
- * what we demand of a server that we connect to. The partner of such a pair is told by messages
- * (gate/s2s/s2s_partner_back.h), and sends what is to be written. It keeps that until the stream
+ * what we demand of a server that we connect to. The peer of such a pair is told by messages
+ * (gate/s2s/s2s_peer_back.h), and sends what is to be written. It keeps that until the stream
  * says that it was confirmed.
  *
  * It begins when XEP-0198 does, or with the first stanza of the other server; so what is written is
@@ -17,9 +17,7 @@ struct stanza;
 
 /* Whether <bidi/> is among the features. */
 bool s2s_back_is_offered(const struct s2s_in *s);
-/* It is bound, and offers XEP-0198: partners wait for what it resumes. */
-void s2s_back_begins(struct s2s_in *s);
-/* Pairs that are proved are offered to their partners, those that were not yet. */
+/* Pairs that are proved are offered to their peers, those that were not yet. */
 void s2s_back_offer(struct s2s_in *s);
 void s2s_back_counts(struct s2s_in *s); /* XEP-0198 has begun */
 /* ... or goes on: what the stream `old` wrote (0: nobody knows) was numbered from `zero` on, and
@@ -31,17 +29,13 @@ struct s2s_back_resumed {
 void s2s_back_goes_on(struct s2s_in *s, const struct s2s_back_resumed *r);
 bool s2s_back_acked(struct s2s_in *s, uint32_t h); /* false: that cannot be */
 uint32_t s2s_back_count(const struct s2s_in *s);   /* the largest h that can be */
-bool s2s_back_is_used(const struct s2s_in *s);     /* it was offered to a partner */
 bool s2s_back_waits(const struct s2s_in *s);       /* something is not confirmed */
-/* Something was written before XEP-0198 began, and nothing of it is confirmed by what follows: only
- * the end of the other side does. */
-bool s2s_back_needs_end(const struct s2s_in *s);
 uint64_t s2s_back_last_us(const struct s2s_in *s); /* loop time of what was written last */
 void s2s_back_ask(struct s2s_in *s);               /* <r/>, if XEP-0198 has begun */
 void s2s_back_slow(struct s2s_in *s, bool on);
 /* What a stream that resumes it needs: 0, or its id and where it counts from. */
 uint64_t s2s_back_kept(const struct s2s_in *s, uint32_t *zero);
-void s2s_back_gone(struct s2s_in *s, bool resumable); /* partners are told */
+void s2s_back_gone(struct s2s_in *s, bool resumable); /* peers are told */
 void s2s_back_fini(struct s2s_in *s);
 
 /* To the worker of a stream: a stanza to be written, or none: it ends. */

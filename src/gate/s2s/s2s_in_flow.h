@@ -18,7 +18,7 @@ struct in_flow {
     struct xstream *x;        /* NULL: it has ended */
     struct s2s_in *stream;    /* the same; NULL also of a stream that we have opened */
     s2s_flow_rests_fn *rests; /* of an owned one */
-    bool owned;               /* by the partner of such a stream */
+    bool owned;               /* by the peer of such a stream */
     struct list reports;      /* of stanzas that are not handled, the oldest first */
     uint32_t count, h;
     uint32_t floor;       /* its count as <enabled/> or <resumed/> was sent */
@@ -38,7 +38,7 @@ struct in_flow {
     uint64_t asker_us; /* see struct resume */
     struct loop_defer ack;
     struct timer timer; /* the end of what it waits for: until_us, or HANDLED_MS */
-    uint64_t back; /* the stream, if a partner of ours can go on writing; see s2s_back_kept() */
+    uint64_t back; /* the stream, if a peer of ours can go on writing; see s2s_back_kept() */
     uint32_t back_zero;
     slice pairs;                    /* of the stream, when it is kept: see pairs_write() */
     char id[2 * FLOW_ID_BYTES + 1]; /* empty: it cannot be resumed */

@@ -5,10 +5,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/setting.h"
-#include "gate/s2s/s2s_connections.h"
 #include "gate/s2s/s2s_demand.h"
+#include "gate/s2s/s2s_home.h"
 #include "gate/s2s/s2s_in_private.h"
-#include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_proof.h"
 #include "gate/s2s/s2s_rows.h"
 #include "gate/s2s/s2s_take.h"
@@ -64,8 +63,7 @@ void pair_is_proved(struct s2s_in *s, struct pair *p, const char *how)
 {
     p->proved = true;
     p->how = how;
-    home_send(s->x.worker, pair_remote(p), &s2s_came_message,
-              &(struct s2s_came){ pair_local(p), pair_remote(p) });
+    s2s_news(s->x.worker, pair_local(p), pair_remote(p), NEWS_CAME);
     log_info(&log_s2s, LOG_EV("s2s.proved"), LOG_S("domain", pair_remote(p)),
              LOG_S("local", pair_local(p)), LOG_C("auth", how),
              LOG_C("tls", s->x.secure ? conn_tls_version(s->x.conn) : "none"),

@@ -23,12 +23,10 @@ enum {
 struct pair {
     struct list node;   /* in s2s_in.pairs */
     bool proved;        /* else its key is being checked */
-    bool back;          /* its partner knows that stanzas may go back (XEP-0288) */
-    bool quiet;         /* ... or only that the stream is there: see BACK_QUIET */
+    bool back;          /* its peer knows that stanzas may go back (XEP-0288) */
     bool dropped;       /* one of those was not written */
     uint16_t home;      /* the worker of that */
-    uint32_t written;   /* of those that went back, */
-    uint32_t open;      /* these are counted, and not confirmed */
+    uint32_t open;      /* of those that went back: counted, and not confirmed */
     uint32_t confirmed; /* of these, to be told */
     const char *how;    /* static; "": not proved */
     uint64_t since_us;

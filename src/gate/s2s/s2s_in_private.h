@@ -2,7 +2,7 @@
  */
 #pragma once
 #include "gate/s2s/s2s_in.h"
-#include "gate/s2s/s2s_partner_back.h"
+#include "gate/s2s/s2s_peer.h"
 
 struct in_back;
 struct in_flow;
@@ -31,22 +31,17 @@ struct s2s_in {
     uint8_t denied;               /* keys of dialback; at most DENIED_MAX */
     uint8_t unproved;   /* refusals of its certificate that were told; at most UNPROVED_TOLD */
     uint8_t unjudged;   /* those that nobody could judge; at most UNJUDGED_MAX */
-    uint8_t fault;      /* enum back_fault */
+    uint8_t end;        /* enum peer_end; PEER_END_FRESH: not known yet */
     bool both;          /* it takes stanzas of ours (XEP-0288) */
     uint32_t max_bytes; /* ... so large (XEP-0478); 0: it has not said */
     bool external;      /* its certificate has proved `remote` */
     bool broken;        /* it has ended without </stream:stream> or an error */
-    bool complained;    /* ... with an error */
-    bool orderly;       /* ... without one, by </stream:stream>; or an operator closes it */
     bool read;          /* it has ended after our end: what was written to it has been read */
     bool taken;         /* another one resumes it */
-    bool draining;      /* it ends when all that it brought is handled: nothing more is read */
-    bool stopping;      /* with the edge */
-    bool shut;          /* its domains may not connect any more; confirmations may still come */
-    bool parts;         /* ... and farewells are written back: s2s_parts() */
-    bool closing;       /* it ends when what was written back is confirmed, or what came handled */
+    bool ending;        /* we end it: see in_end() */
+    bool draining;      /* ... when all that it brought is handled: nothing more is read */
+    bool shut;          /* ... and nothing more is taken: its domains may not connect any more */
     bool skipped;       /* a stanza was not counted, or counts too late: none behind it is taken */
-    struct timer quiet; /* it is to end, and its peer may be writing: see s2s_flow_finish() */
     uint16_t remote_len, local_len;
     uint8_t lang_len;
     char *domains; /* of the header: remote, local, xml:lang; NULL: not read */
@@ -67,12 +62,11 @@ static inline slice in_lang(const struct s2s_in *s)
 {
     return (slice){ s->domains + s->remote_len + s->local_len, s->lang_len };
 }
-/* What is under way has some time from now on: s2s_in.c closes it then. */
-static inline void in_ends_soon(struct s2s_in *s)
-{
-    s->x.opened_us = loop_now_us(worker_loop(s->x.worker));
-    xstream_timer(&s->x);
-}
+/* Ends it: what was written back is confirmed first, and what has come is handled, for a few seconds
+ * in all. A stream that counts is read no more then; another one is read until its peer ends it
+ * (RFC 6120 §4.4). */
+void in_end(struct s2s_in *s);
+void in_end_goes_on(struct s2s_in *s); /* something of that has happened */
 static inline struct arena *in_scratch(const struct s2s_in *s)
 {
     return loop_scratch(worker_loop(s->x.worker));

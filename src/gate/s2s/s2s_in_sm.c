@@ -113,15 +113,6 @@ void s2s_flow_last_ack(struct in_flow *f)
         flow_write_ack(f);
 }
 
-void s2s_flow_end(struct s2s_in *s)
-{
-    s2s_flow_last_ack(s->flow);
-    if (s->stopping)
-        xstream_fail(&s->x, XE_SYSTEM_SHUTDOWN, (slice){ 0 });
-    else
-        xstream_close(&s->x, (slice){ 0 });
-}
-
 /* Stanzas. */
 
 static void flow_pace(struct in_flow *f)
@@ -138,26 +129,6 @@ static void flow_pace(struct in_flow *f)
     }
 }
 
-/* An end that was begun may have waited for this. */
-static void flow_end_goes_on(struct s2s_in *s)
-{
-    if (s2s_back_waits(s))
-        return;
-    if (s->shut && !s->parts)
-        s2s_flow_shut(s);
-    else if (s->closing)
-        s2s_flow_finish(s);
-}
-
-/* All that has come is. */
-static void flow_is_handled(struct s2s_in *s)
-{
-    if (s->draining)
-        s2s_flow_end(s);
-    else if (s->x.state == STREAM_BOUND && !s->stopping && !s->x.end_sent)
-        flow_end_goes_on(s);
-}
-
 static void flow_advance(struct in_flow *f)
 {
     f->h = list_empty(&f->reports) ? f->count
@@ -169,7 +140,7 @@ static void flow_advance(struct in_flow *f)
         if (f->owned && f->open == 0)
             f->rests(f->x);
         else if (f->stream != NULL && f->h == f->count)
-            flow_is_handled(f->stream);
+            in_end_goes_on(f->stream);
     } else if (f->wanted && f->open == 0) {
         flow_answer(f);
     } else {
@@ -335,93 +306,6 @@ void s2s_flow_leave(struct s2s_in *s)
     flow_check(f);
 }
 
-/* Ends. */
-
-void s2s_flow_drain(struct s2s_in *s)
-{
-    ensure(s->x.state == STREAM_BOUND && !s->draining);
-    s->draining = true;
-    xstream_wait(&s->x);
-    in_ends_soon(s);
-}
-
-/* What our end crosses is not acknowledged, and not every server sends it again: others give it
- * back to its senders. So a stream whose peer may be writing is read on until that is silent. */
-static bool flow_listens(struct s2s_in *s, uint64_t most_ms)
-{
-    bool counts = s2s_flow_is_enabled(s) || s->external; /* or <enable/> is on its way, perhaps */
-    bool takes = counts && s->x.state == STREAM_BOUND && !s->x.end_sent && !s->draining &&
-                 !s->shut && !s->skipped;
-    uint64_t ms = takes ? s2s_quiet_in_ms(&s->x, xstream_left_ms(&s->x, most_ms)) : 0;
-    if (ms > 0)
-        timer_set(worker_loop(s->x.worker), &s->quiet, ms);
-    else
-        timer_cancel(&s->quiet);
-    return ms > 0;
-}
-
-/* What the peer has sent before it reads our end is still taken (RFC 6120 §4.4). Where it counts
- * acknowledgements it is not: none can follow our end, so the peer sends that again, or gives it
- * back. If only its end can confirm what was written back, the stream is read until then. */
-void s2s_flow_finish(struct s2s_in *s)
-{
-    if (s->closing && flow_listens(s, S2S_LISTEN_MS))
-        return;
-    s->closing = false;
-    if (s->x.state != STREAM_BOUND)
-        xstream_close(&s->x, (slice){ 0 });
-    if (s->x.state == STREAM_CLOSED || s->x.end_sent || s->draining)
-        return;
-    if (s2s_flow_waits(s) && s2s_back_needs_end(s)) { /* flow_is_handled() goes on */
-        s->closing = s->skipped = true;
-        in_ends_soon(s);
-    } else if (s2s_flow_waits(s)) {
-        s2s_flow_drain(s);
-    } else if (s2s_flow_is_enabled(s) && !s2s_back_needs_end(s)) {
-        s2s_flow_end(s);
-    } else {
-        s2s_flow_last_ack(s->flow);
-        xstream_send_end(&s->x);
-        in_ends_soon(s);
-    }
-}
-
-void s2s_flow_shut(struct s2s_in *s)
-{
-    ensure(s->shut && !s->parts);
-    if (s2s_back_waits(s))
-        s2s_back_ask(s); /* sm_acked() goes on */
-    else if (s2s_flow_waits(s))
-        return; /* so does flow_advance() */
-    else if (s2s_back_needs_end(s)) {
-        s2s_flow_last_ack(s->flow);
-        xstream_send_end(&s->x);
-    } else
-        xstream_fail(&s->x, XE_RESET, IN_IS_SHUT);
-}
-
-void s2s_flow_stop(struct s2s_in *s)
-{
-    if (flow_listens(s, S2S_LISTEN_STOPPING_MS))
-        return;
-    if (s2s_flow_waits(s))
-        s2s_flow_drain(s);
-    else
-        s2s_flow_end(s);
-}
-
-void s2s_flow_is_quiet(struct timer *t, struct loop *loop)
-{
-    struct s2s_in *s = CONTAINER_OF(t, struct s2s_in, quiet);
-    (void)loop;
-    if (s->x.end_sent || s->draining || s2s_back_waits(s))
-        return;
-    if (s->stopping)
-        s2s_flow_stop(s);
-    else
-        flow_end_goes_on(s);
-}
-
 /* Elements. */
 
 void sm_fail(struct s2s_in *s, enum stanza_error e, const uint32_t *h)
@@ -466,10 +350,7 @@ static void sm_acked(struct s2s_in *s, const struct elem *e)
     if (!slice_int(elem_attr(e, "h", in_scratch(s)), &h) || h < 0 || h > UINT32_MAX)
         xstream_fail(&s->x, XE_INVALID_XML, SLICE("h is not a count"));
     else if (s2s_back_acked(s, (uint32_t)h)) {
-        if (s->stopping && !s->draining && !s2s_back_waits(s))
-            s2s_flow_stop(s);
-        else
-            flow_end_goes_on(s);
+        in_end_goes_on(s);
     } else
         xstream_fail_with(&s->x, XE_UNDEFINED_CONDITION,
                           SLICE("h is not between what was acknowledged and what was sent"),

@@ -24,7 +24,7 @@ enum {
     FLOW_HIGH = 256,
     FLOW_LOW = 128, /* it is read again */
     FLOWS_KEPT_MAX = 1000,
-    FLOWS_OF_PAIR = 24, /* more than the connections that a server of ours makes for a pair */
+    FLOWS_OF_PAIR = 24,
     FLOWS_OF_ADDRESS = 256,
     RESUMPTIONS_MAX = 3
 };
@@ -36,7 +36,7 @@ void s2s_flow_route_in(struct s2s_in *s, struct stanza *st);
 void s2s_flow_count(struct in_flow *f);
 
 /* Of a stream that we have opened and that the other server sends back on (XEP-0288): the flow is
- * of the partner and outlives its streams, until it is dropped. */
+ * of our peer and outlives its streams, until it is dropped. */
 struct in_flow *s2s_flow_new(struct s2s_gate *g, struct worker *w);
 void s2s_flow_drop(struct in_flow **f); /* it is of no stream; NULL is fine */
 /* rests: it is called when nothing is under way any more. */
@@ -58,16 +58,6 @@ bool s2s_flow_is_enabled(const struct s2s_in *s); /* its peer counts acknowledge
 bool s2s_flow_waits(const struct s2s_in *s);
 /* The last <a/> before the stream ends (XEP-0198 §4). */
 void s2s_flow_last_ack(struct in_flow *f); /* NULL is fine */
-void s2s_flow_end(struct s2s_in *s);       /* that, and the end; it may be closed already */
-void s2s_flow_drain(struct s2s_in *s);     /* no more is read; it ends when all is acknowledged */
-/* Ends our half, behind what is under way. If it is `closing`, and its peer counts, it is read on
- * until that is silent, for at most 2 s from in_ends_soon() on. */
-void s2s_flow_finish(struct s2s_in *s);
-void s2s_flow_stop(struct s2s_in *s); /* the same when the edge stops, for less than that */
-void s2s_flow_is_quiet(struct timer *t, struct loop *loop); /* s2s_in.quiet */
-/* Of one that is shut: ends it when what was written back is confirmed, and what came is handled;
- * or only asks for that. */
-void s2s_flow_shut(struct s2s_in *s);
 /* Its peer could resume it if it broke now. */
 bool s2s_flow_may_break(const struct s2s_in *s);
 /* It ends now, and its peer may resume it; or does that already. */

@@ -7,8 +7,7 @@
 #include "gate/s2s/s2s.h"
 #include "gate/s2s/s2s_gate.h"
 #include "gate/s2s/s2s_lists.h"
-#include "gate/s2s/s2s_partner.h"
-#include "gate/s2s/s2s_partner_ends.h"
+#include "gate/s2s/s2s_peer.h"
 #include "gate/s2s/s2s_policy.h"
 #include "gate/s2s/s2s_rows.h"
 #include "home/duty.h"
@@ -34,13 +33,13 @@ struct rereading {
 static void lists_apply(struct worker *w, slice pattern)
 {
     struct s2s_gate *g = s2s_gate_of(w);
-    struct actor *a;
+    struct s2s_peer *p;
     if (g == NULL)
         return;
     s2s_policy_changed(w, NULL);
-    for (uint32_t i = 0; (a = actors_next(&s2s_worker(g, w)->partners, &i)) != NULL;)
-        if (s2s_pattern_matches(pattern, partner_remote(partner_of(a))))
-            (void)partner_try_again(partner_of(a));
+    for (uint32_t i = 0; (p = map_next(&s2s_worker(g, w)->peers, &i)) != NULL;)
+        if (s2s_pattern_matches(pattern, s2s_peer_remote(p)))
+            (void)s2s_peer_try_again(p);
 }
 
 static void lists_read_again(void *arg, enum store_result result, const struct store_batch *b)

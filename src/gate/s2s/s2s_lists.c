@@ -300,6 +300,16 @@ const struct s2s_listed *s2s_levels_next(struct s2s_levels *at)
     return one;
 }
 
+bool s2s_has_route(slice domain)
+{
+    struct s2s_levels at = s2s_levels_of(domain);
+    const struct s2s_listed *l;
+    while ((l = s2s_levels_next(&at)) != NULL)
+        if (l->serves)
+            return true;
+    return false;
+}
+
 bool s2s_is_blocked(slice domain)
 {
     struct s2s_levels l = s2s_levels_of(domain);

@@ -60,6 +60,8 @@ const struct s2s_listed *s2s_levels_next(struct s2s_levels *l);
  * from it. As long as the rows could not be read, all are blocked. */
 bool s2s_is_blocked(slice domain);
 
+bool s2s_has_route(slice domain); /* one in service */
+
 /* For the feature (gate/s2s/s2s_list_commands.h). */
 extern unsigned s2s_lists_slot;
 extern const struct store_schema s2s_lists_schema;

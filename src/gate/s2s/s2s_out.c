@@ -10,14 +10,12 @@
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_in_sm.h"
-#include "gate/s2s/s2s_out_ends.h"
+#include "gate/s2s/s2s_keys.h"
 #include "gate/s2s/s2s_out_private.h"
 #include "gate/s2s/s2s_out_sm.h"
-#include "gate/s2s/s2s_partner.h"
-#include "gate/s2s/s2s_partner_keys.h"
+#include "gate/s2s/s2s_peer.h"
 #include "gate/s2s/s2s_proof.h"
 #include "gate/s2s/s2s_rows.h"
-#include "gate/s2s/s2s_share.h"
 #include "gate/s2s/s2s_take.h"
 #include "gate/s2s/s2s_words.h"
 #include "gate/stanza_limits.h"
@@ -30,12 +28,12 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PATIENCE_MS = 2000 };
+enum { PATIENCE_MS = 2000, ENDING_MS = 2000 };
 
 static void out_greet(struct xstream *x)
 {
     const struct s2s_out *o = s2s_out_of(x);
-    if (o->partner == NULL)
+    if (o->peer == NULL)
         return;
     xstream_open(x, &(struct xstream_header){ .ns = NS_SERVER,
                                               .from = out_local(o),
@@ -47,21 +45,21 @@ static void out_greet(struct xstream *x)
 /* The stream is of no use, and why. */
 #define OUT_ENDS(o, at, e, hard, ...)                                                              \
     do {                                                                                           \
-        partner_blame((o)->partner, at, e, hard, __VA_ARGS__);                                     \
+        s2s_peer_blame((o)->peer, at, e, hard, __VA_ARGS__);                                     \
         xstream_close(&(o)->x, (slice){ 0 });                                                      \
     } while (0)
 
 static void out_failed(struct xstream *x, enum stream_error e, slice text)
 {
     struct s2s_out *o = s2s_out_of(x);
-    if (o->partner == NULL)
+    if (o->peer == NULL)
         return;
     s2s_flow_last_ack(s2s_out_flow(x));
-    partner_blame(o->partner, s2s_out_stage(o, e == XE_CONNECTION_TIMEOUT),
-                  SE_REMOTE_SERVER_TIMEOUT, e != XE_CONNECTION_TIMEOUT,
+    o->end = PEER_END_BROKEN;
+    s2s_peer_blame(o->peer, s2s_out_stage(o, e == XE_CONNECTION_TIMEOUT),
+                  SE_REMOTE_SERVER_TIMEOUT, false,
                   "we ended the stream: %s%s%.*s", stream_error_name(e), text.len > 0 ? ": " : "",
                   SLICE_ARG(text));
-    partner_hopes(o->partner); /* what answers may be something in its place, for a while */
 }
 
 static void out_heard(struct xstream *x, const struct elem *error)
@@ -69,81 +67,145 @@ static void out_heard(struct xstream *x, const struct elem *error)
     struct s2s_out *o = s2s_out_of(x);
     struct elem condition, text;
     slice words = { 0 };
-    o->heard = true;
-    if (o->partner == NULL)
+    o->end = PEER_END_BROKEN;
+    if (o->peer == NULL)
         return;
     if (o->auth != OUT_NOTHING)
         abroad_seen(x->worker, out_remote(o), ABROAD_BROKEN);
     if (!elem_first(error, &condition))
         return;
-    if (o->up && s2s_is_offended(condition.name))
-        share_blames(o, partner_offends);
+    if (s2s_is_offended(condition.name))
+        o->end = PEER_END_THEIRS;
     if (slice_is(condition.name, "see-other-host"))
-        partner_see_other(o->partner, elem_text(&condition, out_scratch(o)));
+        s2s_peer_see_other(o->peer, elem_text(&condition, out_scratch(o)));
     if (elem_child(error, "text", NS_STREAM_ERROR, &text))
         words = elem_text(&text, out_scratch(o));
     bool unknown = !o->up && slice_is(condition.name, "host-unknown");
     enum s2s_stage at = s2s_out_stage(o, false);
-    partner_blame(o->partner, o->up ? at : s2s_stage_said(at, condition.name),
-                  unknown ? SE_REMOTE_SERVER_NOT_FOUND : SE_REMOTE_SERVER_TIMEOUT, unknown,
-                  "the server says: %.*s%s%.*s",
-                  (int)(condition.name.len < 64 ? condition.name.len : 64), condition.name.ptr,
-                  words.len > 0 ? ": " : "", (int)(words.len < 128 ? words.len : 128), words.ptr);
-    if (unknown) /* it may be set up in a moment: what is stored waits */
-        partner_hopes(o->partner);
+    s2s_peer_blame(o->peer, o->up ? at : s2s_stage_said(at, condition.name),
+                   unknown ? SE_REMOTE_SERVER_NOT_FOUND : SE_REMOTE_SERVER_TIMEOUT, false,
+                   "the server says: %.*s%s%.*s",
+                   (int)(condition.name.len < 64 ? condition.name.len : 64), condition.name.ptr,
+                   words.len > 0 ? ": " : "", (int)(words.len < 128 ? words.len : 128), words.ptr);
 }
 
-/* The server counts nothing, and its end says that it has read what was written to it (RFC 6120
- * §4.4): an end that answers ours does, unless it was asked before and has not answered. If the
- * server ends first, the end of its connection does, for partners whose pings it does not answer;
- * it can have been sent before our end came, so its system must have taken that. A server that has
- * ended instead of answering <enable/>, which was in front, has read nothing. */
-static bool out_ends_confirm(const struct s2s_out *o, enum xstream_end why)
+/* Without XEP-0198, an end that answers ours says that all was read that came before ours (RFC 6120
+ * §4.4). */
+static bool out_end_confirms(const struct s2s_out *o, enum xstream_end why)
 {
-    return o->sm == OUT_NO_SM && o->x.end_sent && s2s_out_has_arrived(o) &&
-           why == (o->peer_ended ? XSTREAM_LOST : XSTREAM_ENDED);
+    return o->sm == OUT_NO_SM && o->x.end_sent && why == XSTREAM_ENDED &&
+           o->end == PEER_END_ORDERLY && conn_has_arrived(o->x.conn);
 }
 
 static void out_gone(struct xstream *x, enum xstream_end why)
 {
     struct s2s_out *o = s2s_out_of(x);
     bool ended = why == XSTREAM_ENDED || (why == XSTREAM_LOST && o->peer_ended);
-    bool confirms = out_ends_confirm(o, why); /* before anything more is written */
     if (ended)
         s2s_flow_last_ack(s2s_out_flow(x));
-    else if (o->partner != NULL && (o->both || o->up))
-        partner_rejoins(o->partner);
-    if (o->partner != NULL && o->auth != OUT_NOTHING && !ended)
-        abroad_seen(x->worker, out_remote(o), ABROAD_BROKEN);
-    if (o->partner != NULL && o->up && !ended && s2s_is_broken(x, why))
-        share_blames(o, partner_breaks);
-    if (o->partner != NULL && why == XSTREAM_BROKEN)
-        partner_blame(o->partner, s2s_out_stage(o, false), SE_REMOTE_SERVER_TIMEOUT, false,
-                      "the connection failed: %s", conn_error(x->conn));
-    if (o->partner == NULL || !o->up || !ended || o->heard)
+    if (o->peer == NULL)
         return;
-    share_each(o, partner_ended);
-    if (confirms)
-        share_each(o, o->peer_ended    ? partner_confirms_by_end
-                      : o->asked_first ? partner_confirms_if_not_asked
-                                       : partner_confirm_all);
+    if (o->end == PEER_END_FRESH)
+        o->end = ended                  ? PEER_END_ORDERLY
+                 : s2s_is_broken(x, why) ? PEER_END_THEIRS
+                                         : PEER_END_BROKEN;
+    if (!ended && o->auth != OUT_NOTHING)
+        abroad_seen(x->worker, out_remote(o), ABROAD_BROKEN);
+    if (why == XSTREAM_BROKEN)
+        s2s_peer_blame(o->peer, s2s_out_stage(o, false), SE_REMOTE_SERVER_TIMEOUT, false,
+                       "the connection failed: %s", conn_error(x->conn));
+    if (o->up && out_end_confirms(o, why))
+        s2s_peer_confirm_all(o->peer);
 }
 
 static void out_closing(struct xstream *x)
 {
     struct s2s_out *o = s2s_out_of(x);
-    struct partner *p = o->partner;
-    if (p != NULL)
-        partner_parts(p);
-    o->partner = NULL;
+    struct s2s_peer *p = o->peer;
+    o->peer = NULL;
     timer_cancel(&o->patience);
     timer_cancel(&o->wait);
-    timer_cancel(&o->quiet);
     loop_defer_cancel(&o->ask);
-    if (p != NULL) {
-        share_gone(o, p);
-        partner_lost(p, o->up || o->anew);
+    if (p == NULL)
+        return;
+    if (!o->up)
+        o->end = o->anew ? PEER_END_ANEW : PEER_END_FRESH;
+    else if (o->end == PEER_END_FRESH)
+        o->end = PEER_END_ORDERLY;
+    s2s_peer_lost(p, (enum peer_end)o->end);
+}
+
+/* Ends (RFC 6120 §4.4). Nothing more is written. What has come is handled and acknowledged first,
+ * then our half ends, and the server has some time to confirm what it got and to end its own. */
+
+static void out_sends_end(struct s2s_out *o)
+{
+    if (o->sm >= OUT_ENABLING && !s2s_asked_for_all(&o->asked))
+        xstream_write(&o->x, SLICE("<r xmlns='" NS_SM "'/>"));
+    s2s_flow_last_ack(s2s_out_flow(&o->x));
+    xstream_send_end(&o->x);
+    timer_set(worker_loop(o->x.worker), &o->wait, ENDING_MS);
+    if (o->draining)
+        xstream_go(&o->x);
+    o->draining = false;
+}
+
+static void out_has_drained(struct s2s_out *o)
+{
+    ensure(o->draining && o->up);
+    if (o->peer_ended)
+        xstream_end(&o->x, XSTREAM_ENDED);
+    else
+        out_sends_end(o);
+}
+
+void s2s_out_end(struct s2s_out *o)
+{
+    ensure(o->up);
+    if (o->x.end_sent || o->draining)
+        return;
+    if (!s2s_flow_is_due(s2s_out_flow(&o->x))) {
+        out_sends_end(o);
+        return;
     }
+    o->draining = true;
+    xstream_wait(&o->x);
+    timer_set(worker_loop(o->x.worker), &o->wait, ENDING_MS);
+}
+
+/* The server has ended its half: it hears first what became of its last stanzas. */
+static bool out_drains(struct xstream *x)
+{
+    struct s2s_out *o = s2s_out_of(x);
+    if (o->peer == NULL || !o->up || x->end_sent || o->draining ||
+        !s2s_flow_is_due(s2s_out_flow(x)))
+        return false;
+    o->peer_ended = true;
+    s2s_peer_event(o->peer, PEER_CLOSE);
+    return true;
+}
+
+/* Neither the answer to <r/>, nor the end of the server; or what came is not handled, as while a
+ * disk stands still: after a break, <resume/> says what has come (XEP-0198 §5). */
+static void out_waits_in_vain(struct timer *t, struct loop *loop)
+{
+    struct s2s_out *o = CONTAINER_OF(t, struct s2s_out, wait);
+    (void)loop;
+    if (o->draining && (o->sm != OUT_COUNTS || s2s_peer_session(o->peer).len == 0)) {
+        out_has_drained(o);
+        return;
+    }
+    if (!o->x.end_sent && !o->draining)
+        s2s_peer_blame(o->peer, S2S_AT_NO_ANSWER, SE_REMOTE_SERVER_TIMEOUT, false,
+                       "it does not confirm what it is sent (s2s.ack-timeout)");
+    o->end = PEER_END_BROKEN;
+    xstream_abort(&o->x);
+}
+
+void s2s_out_close(struct s2s_out *o)
+{
+    s2s_flow_last_ack(s2s_out_flow(&o->x));
+    xstream_close(&o->x, (slice){ 0 });
 }
 
 /* The header of the server, and its certificate. */
@@ -200,30 +262,23 @@ static void out_ask_both(struct s2s_out *o)
 
 /* Dialback. */
 
-bool s2s_out_prove(struct s2s_out *o, slice local)
+static bool out_begin_dialback(struct s2s_out *o)
 {
     char key[DIALBACK_KEY_LEN + 1];
     struct dialback d = { .receiving = out_remote(o),
-                          .originating = local,
+                          .originating = out_local(o),
                           .stream_id = slice_of(o->id) };
     if (o->id == NULL || !s2s_key(key, &d, out_scratch(o)))
         return false;
-    s2s_write_key(&o->x, local, out_remote(o), slice_of(key));
-    return true;
-}
-
-static bool out_begin_dialback(struct s2s_out *o)
-{
-    if (!s2s_out_prove(o, out_local(o)))
-        return false;
+    s2s_write_key(&o->x, out_local(o), out_remote(o), slice_of(key));
     xstream_now(&o->x, STREAM_ASK_DIALBACK);
     return true;
 }
 
 static void out_ask_keys(struct s2s_out *o)
 {
-    struct partner_question q;
-    while (partner_next_question(o->partner, &q))
+    struct s2s_question q;
+    while (s2s_keys_next(o->peer, &q))
         s2s_write_question(&o->x, out_local(o), out_remote(o), q.stream_id, q.key);
 }
 
@@ -237,7 +292,7 @@ static void out_authenticate(struct s2s_out *o)
         OUT_ENDS(o, S2S_AT_AUTHENTICATION, SE_REMOTE_SERVER_TIMEOUT,
                  !s2s_external_passes((enum s2s_external)o->external), "%s",
                  s2s_without_dialback((enum s2s_external)o->external,
-                                      partner_external_said(o->partner), out_scratch(o)));
+                                      s2s_peer_external_said(o->peer), out_scratch(o)));
     else if (!out_begin_dialback(o))
         OUT_ENDS(o, S2S_AT_AUTHENTICATION, SE_REMOTE_SERVER_TIMEOUT, true,
                  "no key for dialback can be made");
@@ -261,10 +316,10 @@ void s2s_out_go_on(struct s2s_out *o)
 {
     bool early = o->x.state == STREAM_FEATURES, up = o->up;
     ensure(xstream_here(&o->x));
-    if (o->partner == NULL)
+    if (o->peer == NULL)
         return;
-    if (early && partner_has_stanzas(o->partner)) {
-        if (!partner_is_asking(o->partner)) {
+    if (early && s2s_peer_sends(o->peer)) {
+        if (!s2s_keys_wait(o->peer)) {
             /* a question alone may have made it long ago */
             o->x.opened_us = loop_now_us(worker_loop(o->x.worker));
             xstream_timer(&o->x);
@@ -288,18 +343,16 @@ void s2s_out_takes_stanzas(struct s2s_out *o)
         xstream_write(&o->x, SLICE("<enable xmlns='" NS_SM "' resume='true'/>"));
     }
     if (!resumed)
-        partner_set_session(o->partner, (slice){ 0 });
-    partner_up(o->partner, o->sm != OUT_NO_SM, !resumed);
-    if (o->partner != NULL) {
+        s2s_peer_set_session(o->peer, (slice){ 0 }, 0);
+    s2s_peer_opened(o->peer, o->sm != OUT_NO_SM, !resumed);
+    if (o->peer != NULL)
         s2s_out_go_on(o);
-        share_opens(o->partner);
-    }
 }
 
 struct in_flow *s2s_out_flow(const struct xstream *x)
 {
     const struct s2s_out *o = s2s_out_const(x);
-    return o->partner == NULL || !o->both ? NULL : partner_flow(o->partner);
+    return o->peer == NULL || !o->both ? NULL : s2s_peer_flow(o->peer);
 }
 
 /* Of a session whose stream had both directions, the other server hears what has come on that. */
@@ -309,14 +362,13 @@ static void out_resume(struct s2s_out *o)
     struct buf b;
     struct xml_write w;
     o->sm = OUT_RESUMING;
-    partner_asks_session(o->partner);
     o->resume_due = f != NULL && !s2s_flow_is_known(f);
     if (o->resume_due)
         return;
     xml_begin(&w, &b, XML_PART_MAX);
     xml_open(&w, "resume", NS_SM);
     xml_attr_int(&w, "h", f == NULL ? 0 : s2s_flow_h(f));
-    xml_attr(&w, "previd", partner_session(o->partner));
+    xml_attr(&w, "previd", s2s_peer_session(o->peer));
     xml_close(&w);
     xstream_write_buf(&o->x, &b);
 }
@@ -327,15 +379,15 @@ void s2s_out_flow_rests(struct xstream *x)
     if (o->resume_due && !s2s_flow_is_lost(s2s_out_flow(x)))
         out_resume(o);
     else if (o->draining)
-        s2s_out_has_drained(o);
+        out_has_drained(o);
 }
 
 /* It begins to take what the server sends, if that may send anything. */
 static void out_begin_both(struct s2s_out *o)
 {
-    bool goes_on = partner_begins(o->partner, &o->x, o->both, o->has_sm);
+    bool goes_on = s2s_peer_begins(o->peer, &o->x, o->both, o->has_sm);
     if (!goes_on)
-        partner_set_session(o->partner, (slice){ 0 });
+        s2s_peer_set_session(o->peer, (slice){ 0 }, 0);
     if (!o->both)
         return;
     const struct xml_limits limits = limits_of_peer(setting_int(&s2s_stanza_bytes));
@@ -355,7 +407,7 @@ static void out_is_up(struct s2s_out *o, enum out_auth how)
              LOG_C("both", o->both ? "yes" : "no"), LOG_S("host", o->host),
              LOG_C("peer", conn_info_text(conn_info(o->x.conn)).text));
     out_begin_both(o);
-    if (o->has_sm && partner_session(o->partner).len > 0)
+    if (o->has_sm && s2s_peer_session(o->peer).len > 0)
         out_resume(o);
     else
         s2s_out_takes_stanzas(o);
@@ -370,7 +422,7 @@ static enum s2s_external out_external(const struct s2s_out *o, const struct elem
         return EXTERNAL_NOT_WANTED;
     if (!s2s_offers_external(features, out_scratch(o)))
         return EXTERNAL_NOT_OFFERED;
-    return demand.dialback ? partner_external(o->partner) : EXTERNAL_OFFERED;
+    return demand.dialback ? s2s_peer_external(o->peer) : EXTERNAL_OFFERED;
 }
 
 static void out_features(struct s2s_out *o, const struct elem *e)
@@ -379,8 +431,6 @@ static void out_features(struct s2s_out *o, const struct elem *e)
     bool starttls = elem_child(e, "starttls", NS_TLS, &child);
     o->has_sm = elem_child(e, "sm", NS_SM, &child);
     o->max_bytes = stream_limits_read(e, out_scratch(o));
-    o->has_errors = elem_child(e, "dialback", NS_DIALBACK_FEATURE, &child) &&
-                    elem_child(&child, "errors", NS_DIALBACK_FEATURE, &child);
     xstream_now(&o->x, STREAM_GOT_FEATURES);
     if (o->x.state == STREAM_AUTHED) {
         xstream_now(&o->x, STREAM_IS_BOUND);
@@ -388,7 +438,7 @@ static void out_features(struct s2s_out *o, const struct elem *e)
     } else if (!o->x.secure && starttls) {
         xstream_now(&o->x, STREAM_ASK_TLS);
         xstream_write(&o->x, SLICE("<starttls xmlns='" NS_TLS "'/>"));
-    } else if (!o->x.secure && !partner_may_be_plain(o->partner)) {
+    } else if (!o->x.secure && !s2s_peer_may_be_plain(o->peer)) {
         OUT_ENDS(o, S2S_AT_TLS, SE_REMOTE_SERVER_TIMEOUT, true,
                  "it offers no TLS (s2s.require-tls)");
     } else {
@@ -401,7 +451,7 @@ static void out_features(struct s2s_out *o, const struct elem *e)
 static void out_start_tls(struct s2s_out *o)
 {
     static const slice alpn[] = { SLICE_INIT("xmpp-server") };
-    struct s2s_gate *g = partner_gate(o->partner);
+    struct s2s_gate *g = s2s_peer_gate(o->peer);
     struct tls_trust *trust = tls_trusted_get(g->trusted);
     o->tls_version = s2s_tls_version(g); /* before: a change behind it counts as one */
     struct tls_ctx *own = s2s_tls(g);
@@ -433,7 +483,7 @@ static void out_sasl(struct s2s_out *o, const struct elem *e)
         char said[EXTERNAL_SAID_MAX];
         enum s2s_external how = s2s_external_failed(said, e, out_scratch(o));
         o->external = (uint8_t)how;
-        partner_external_failed(o->partner, how, said, o->tls_version);
+        s2s_peer_external_failed(o->peer, how, said, o->tls_version);
         xstream_now(&o->x, STREAM_REFUSED);
         s2s_out_go_on(o);
     } else {
@@ -454,12 +504,7 @@ static bool out_answers_us(struct s2s_out *o, const struct elem *e, slice *local
 static bool out_result(struct s2s_out *o, const struct elem *e, slice local)
 {
     slice type = elem_attr(e, "type", out_scratch(o));
-    if (!slice_eq(local, out_local(o)))
-        return share_result(o, local,
-                            slice_is(type, "valid")
-                                ? NULL
-                                : s2s_key_refused(e, EXTERNAL_OFFERED, "", out_scratch(o)));
-    if (o->x.state != STREAM_CHECKING)
+    if (!slice_eq(local, out_local(o)) || o->x.state != STREAM_CHECKING)
         return false;
     if (slice_is(type, "valid")) {
         xstream_now(&o->x, STREAM_PASSED_ON);
@@ -468,7 +513,7 @@ static bool out_result(struct s2s_out *o, const struct elem *e, slice local)
         enum s2s_external before = (enum s2s_external)o->external;
         OUT_ENDS(o, S2S_AT_AUTHENTICATION, SE_REMOTE_SERVER_TIMEOUT,
                  !slice_is(type, "error") && !s2s_external_passes(before), "%s",
-                 s2s_key_refused(e, before, partner_external_said(o->partner), out_scratch(o)));
+                 s2s_key_refused(e, before, s2s_peer_external_said(o->peer), out_scratch(o)));
     }
     return true;
 }
@@ -480,7 +525,7 @@ static bool out_verified(struct s2s_out *o, const struct elem *e)
     enum s2s_verdict v = slice_is(type, "valid")     ? S2S_VALID
                          : slice_is(type, "invalid") ? S2S_INVALID
                                                      : S2S_UNKNOWN;
-    if (!partner_answer(o->partner, elem_attr(e, "id", tmp), v))
+    if (!s2s_keys_answer(o->peer, elem_attr(e, "id", tmp), v))
         return false;
     s2s_out_go_on(o);
     return true;
@@ -531,12 +576,11 @@ static bool out_pong(struct s2s_out *o, const struct elem *e)
     slice type = elem_attr(e, "type", tmp),
           remote = s2s_attr_domain(&o->x, elem_attr(e, "from", tmp)),
           local = s2s_attr_domain(&o->x, elem_attr(e, "to", tmp));
-    if (!o->up || o->partner == NULL || o->x.end_sent || !slice_is(e->name, "iq") ||
+    if (!o->up || o->peer == NULL || o->x.end_sent || !slice_is(e->name, "iq") ||
         !slice_is(e->ns_uri, NS_SERVER) || !(slice_is(type, "result") || slice_is(type, "error")) ||
         !slice_eq(remote, out_remote(o)))
         return false;
-    struct partner *p = share_partner(o, local);
-    return p != NULL && partner_pongs(p, elem_attr(e, "id", tmp));
+    return slice_eq(local, out_local(o)) && s2s_peer_ponged(o->peer, elem_attr(e, "id", tmp));
 }
 
 static void out_other(struct xstream *x, slice unit)
@@ -559,7 +603,7 @@ static bool out_takes(const struct s2s_out *o)
     return o->sm != OUT_COUNTS || !(o->x.end_sent || o->skipped);
 }
 
-/* Only of the domain that it was opened to, to those of ours that are proved on it. */
+/* Only of the domain that it was opened to, to ours that is proved on it. */
 static bool out_may_send(struct xstream *x, slice remote, slice local)
 {
     struct s2s_out *o = s2s_out_of(x);
@@ -567,9 +611,7 @@ static bool out_may_send(struct xstream *x, slice remote, slice local)
     o->skipped |= banned;
     if (banned || !out_takes(o))
         return false;
-    if (slice_eq(remote, out_remote(o)) &&
-        (slice_eq(local, out_local(o)) ||
-         (share_may_send(o, local) && s2s_ban(x->worker, local, remote) == NULL))) {
+    if (slice_eq(remote, out_remote(o)) && slice_eq(local, out_local(o))) {
         abroad_heard(x->worker, remote, &o->heard_us);
         return true;
     }
@@ -592,7 +634,7 @@ static void out_leaves(struct xstream *x)
     struct s2s_out *o = s2s_out_of(x);
     o->skipped = true;
     if (o->up)
-        partner_ends(o->partner);
+        s2s_peer_event(o->peer, PEER_CLOSE);
 }
 
 static void out_stanza(struct xstream *x, slice unit)
@@ -608,12 +650,6 @@ static void out_stanza(struct xstream *x, slice unit)
 
 /* Output and time. */
 
-void s2s_out_is_full(struct s2s_out *o)
-{
-    if (conn_is_high(o->x.conn))
-        share_each(o, partner_full);
-}
-
 uint32_t s2s_out_max_bytes(const struct s2s_out *o) { return o->max_bytes; }
 
 void s2s_out_write(struct s2s_out *o, const struct stanza *st, const struct stanza_note *note)
@@ -625,18 +661,17 @@ void s2s_out_write(struct s2s_out *o, const struct stanza *st, const struct stan
     metric_add_to(&s2s_stanzas, S2S_SENT, 1);
     s2s_domain_stanza(out_remote(o), true);
     o->wrote_us = loop_now_us(worker_loop(o->x.worker));
-    if (o->share != NULL)
-        share_wrote(o);
     s2s_out_ask_between(o);
     s2s_out_ask_later(o);
-    s2s_out_is_full(o);
+    if (conn_is_high(o->x.conn))
+        s2s_peer_full(o->peer, true);
 }
 
 static void out_slow(struct xstream *x, bool on)
 {
     struct s2s_out *o = s2s_out_of(x);
-    if (!on && o->up && o->partner != NULL)
-        share_each(o, partner_room);
+    if (!on && o->up && o->peer != NULL)
+        s2s_peer_full(o->peer, false);
 }
 
 static uint64_t out_due_ms(const struct xstream *x)
@@ -652,16 +687,13 @@ static void out_idle(struct xstream *x)
                  o->both && xstream_last_us(x) > o->wrote_us ? xstream_last_us(x) : o->wrote_us,
              quiet_ms = (loop_now_us(worker_loop(x->worker)) - last_us) / 1000;
     uint64_t idle_ms = (uint64_t)setting_int(&s2s_idle);
-    bool waits = (partner_is_asking(o->partner) && quiet_ms < idle_ms + S2S_LOGIN_MS) ||
-                 share_is_unconfirmed(o) || s2s_out_handles(o) || o->x.end_sent;
-    if (!o->up) { /* it does not answer <resume/> */
+    bool waits = (s2s_keys_wait(o->peer) && quiet_ms < idle_ms + S2S_LOGIN_MS) ||
+                 s2s_peer_is_unconfirmed(o->peer) || s2s_flow_is_due(s2s_out_flow(x)) ||
+                 x->end_sent || o->draining;
+    if (!o->up) /* it does not answer <resume/> */
         xstream_fail(x, XE_CONNECTION_TIMEOUT, SLICE("the stream was not resumed in time"));
-        return;
-    }
-    if (quiet_ms >= idle_ms && !waits && o->both && o->sm != OUT_COUNTS)
-        partner_ends(o->partner); /* what it writes meanwhile would be lost */
     else if (quiet_ms >= idle_ms && !waits)
-        s2s_out_close(o);
+        s2s_peer_event(o->peer, PEER_CLOSE);
     else
         timer_set(worker_loop(x->worker), &x->timer,
                   quiet_ms >= idle_ms ? 1000 : idle_ms - quiet_ms + 100);
@@ -670,7 +702,7 @@ static void out_idle(struct xstream *x)
 static void out_free(struct xstream *x)
 {
     struct s2s_out *o = s2s_out_of(x);
-    ensure(o->partner == NULL && o->share == NULL);
+    ensure(o->peer == NULL);
     xstream_fini(x);
     metric_add_to(&s2s_streams, S2S_SENT, -1);
     mem_free(&o->id);
@@ -681,7 +713,7 @@ static void out_free(struct xstream *x)
 static void out_check(const struct xstream *x)
 {
     const struct s2s_out *o = (const struct s2s_out *)x;
-    ensure((o->partner == NULL) == (x->state == STREAM_CLOSED));
+    ensure((o->peer == NULL) == (x->state == STREAM_CLOSED));
     ensure((x->state == STREAM_BOUND) <= (o->auth != OUT_NOTHING));
     ensure(o->up <= (o->auth != OUT_NOTHING));
     ensure(o->asked.open == 0 || o->sm >= OUT_ENABLING);
@@ -697,7 +729,7 @@ static const struct xstream_ops out_ops = { .rates = &out_rates,
                                             .element = out_element,
                                             .stanza = out_stanza,
                                             .heard = out_heard,
-                                            .drains = s2s_out_drains,
+                                            .drains = out_drains,
                                             .gone = out_gone,
                                             .closing = out_closing,
                                             .failed = out_failed,
@@ -707,15 +739,15 @@ static const struct xstream_ops out_ops = { .rates = &out_rates,
                                             .free = out_free,
                                             .check = out_check };
 
-struct s2s_out *s2s_out_start(struct partner *p, const struct s2s_found *found)
+struct s2s_out *s2s_out_start(struct s2s_peer *p, const struct s2s_found *found)
 {
     struct worker *w = worker_here();
     struct s2s_out *o = mem_new(struct s2s_out);
-    o->partner = p;
+    o->peer = p;
     o->direct = found->tls;
     o->host = slice_keep(found->host);
     o->patience.fn = out_impatient;
-    s2s_out_ends_init(o);
+    o->wait.fn = out_waits_in_vain;
     o->x.ops = &out_ops;
     o->x.way = &xstream_tcp;
     o->x.role = STREAM_TO_SERVER;
@@ -723,7 +755,7 @@ struct s2s_out *s2s_out_start(struct partner *p, const struct s2s_found *found)
     xstream_init(&o->x, w,
                  &(struct xml_limits){
                      .unit_bytes = S2S_HEADER_BYTES, .depth = 32, .attrs = 64, .name_bytes = 256 });
-    xstream_adopt(&o->x, w, &s2s_worker(partner_gate(p), w)->out);
+    xstream_adopt(&o->x, w, &s2s_worker(s2s_peer_gate(p), w)->out);
     metric_add_to(&s2s_streams, S2S_SENT, 1);
     xstream_timer(&o->x);
     if (found->tls)

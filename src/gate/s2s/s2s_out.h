@@ -1,25 +1,27 @@
-/* s2s_out: our stream to another server (RFC 6120, XEP-0178, XEP-0220) for one partner: STARTTLS,
+/* s2s_out: our stream to another server (RFC 6120, XEP-0178, XEP-0220) for one peer: STARTTLS,
  * its certificate, then ours or a key of dialback. Before that it can ask about keys. If the server
  * has XEP-0198, a session is resumed or begun, and what is written is asked about. Where
  * both servers have XEP-0288, stanzas of the other domain to ours come back on it, and of no other
  * pair. Else what comes are answers, or the stream ends. Confined to the worker of its
- * partner. */
+ * peer. */
 #pragma once
 #include "gate/s2s/s2s_gate.h"
 #include "gate/s2s/s2s_stage.h"
 
 struct in_flow;
-struct partner;
+struct s2s_peer;
 struct s2s_found;
 struct s2s_out;
 struct stanza_note;
 
 /* Takes over the connection that was found. */
-struct s2s_out *s2s_out_start(struct partner *p, const struct s2s_found *found);
+struct s2s_out *s2s_out_start(struct s2s_peer *p, const struct s2s_found *found);
 void s2s_out_go_on(struct s2s_out *o); /* there is something to ask or to authenticate for */
 /* Writes a stanza to a stream that is up; borrows. */
 void s2s_out_write(struct s2s_out *o, const struct stanza *st, const struct stanza_note *note);
-void s2s_out_is_full(struct s2s_out *o); /* tells the partner if it is */
+/* Ends it: at once; or in order, when what was written is confirmed, at most a few seconds later. */
+void s2s_out_close(struct s2s_out *o);
+void s2s_out_end(struct s2s_out *o);
 /* What counts the stanzas that come on it; NULL: none may come. */
 struct in_flow *s2s_out_flow(const struct xstream *x);
 void s2s_out_flow_rests(struct xstream *x); /* of these, none is under way */

@@ -4,10 +4,8 @@
 #include "codec/xml_elem.h"
 #include "gate/s2s/s2s_in_sm.h"
 #include "gate/s2s/s2s_out_private.h"
-#include "gate/s2s/s2s_partner.h"
-#include "gate/s2s/s2s_partner_ends.h"
+#include "gate/s2s/s2s_peer.h"
 #include "gate/s2s/s2s_rows.h"
-#include "gate/s2s/s2s_share.h"
 #include "xmpp/ns.h"
 #include <stdio.h>
 
@@ -15,7 +13,7 @@ static void out_write_question(struct s2s_out *o)
 {
     if (o->asked.open == 0)
         timer_set(worker_loop(o->x.worker), &o->wait, (uint64_t)setting_int(&s2s_ack_timeout));
-    s2s_asked_one(&o->asked, share_sent_count(o));
+    s2s_asked_one(&o->asked, s2s_peer_count(o->peer));
     xstream_write(&o->x, SLICE("<r xmlns='" NS_SM "'/>"));
 }
 
@@ -23,7 +21,7 @@ static void out_ask(struct loop_defer *d)
 {
     struct s2s_out *o = CONTAINER_OF(d, struct s2s_out, ask);
     bool ends = o->draining || o->x.end_sent;
-    if (o->asked.open > 0 || o->sm < OUT_ENABLING || ends || !share_is_unconfirmed(o))
+    if (o->asked.open > 0 || o->sm < OUT_ENABLING || ends || !s2s_peer_is_unconfirmed(o->peer))
         return;
     out_write_question(o);
 }
@@ -49,8 +47,8 @@ static void out_miscounted(struct s2s_out *o, uint32_t h)
     char text[128];
     snprintf(text, sizeof text,
              "<handled-count-too-high xmlns='" NS_SM "' h='%u' send-count='%u'/>", h,
-             share_sent_count(o));
-    partner_set_session(o->partner, (slice){ 0 });
+             s2s_peer_count(o->peer));
+    s2s_peer_set_session(o->peer, (slice){ 0 }, 0);
     xstream_fail_with(&o->x, XE_UNDEFINED_CONDITION, SLICE("nothing was sent that this counts"),
                       slice_of(text));
 }
@@ -80,7 +78,7 @@ static bool out_acked(struct s2s_out *o, const struct elem *e)
         return false;
     if (o->asked.open > 0 && !o->x.end_sent)
         out_answered(o, h);
-    if (!share_confirmed(o, h))
+    if (!s2s_peer_confirmed(o->peer, h))
         out_miscounted(o, h);
     else
         s2s_out_ask_later(o);
@@ -97,9 +95,9 @@ static bool out_enabled(struct s2s_out *o, const struct elem *e)
     o->sm = OUT_COUNTS;
     if (o->both)
         s2s_flow_enable(s2s_out_flow(&o->x));
-    if (o->share == NULL && (slice_is(resume, "true") || slice_is(resume, "1"))) {
-        partner_set_session(o->partner, elem_attr(e, "id", tmp));
-        partner_session_max(o->partner, slice_int(elem_attr(e, "max", tmp), &max_s) ? max_s : 0);
+    if (slice_is(resume, "true") || slice_is(resume, "1")) {
+        s2s_peer_set_session(o->peer, elem_attr(e, "id", tmp),
+                             slice_int(elem_attr(e, "max", tmp), &max_s) ? max_s : 0);
         xstream_can_be_resumed(&o->x);
     }
     return true;
@@ -110,7 +108,7 @@ static void out_goes_on(struct s2s_out *o, bool right, uint32_t h)
 {
     if (!right)
         out_miscounted(o, h);
-    else if (!partner_is_shut(o->partner))
+    else
         s2s_out_takes_stanzas(o);
 }
 
@@ -119,13 +117,13 @@ static bool out_resumed(struct s2s_out *o, const struct elem *e)
     struct arena *tmp = out_scratch(o);
     uint32_t h;
     if (o->sm != OUT_RESUMING || !out_count(e, tmp, &h) ||
-        !slice_eq(elem_attr(e, "previd", tmp), partner_session(o->partner)))
+        !slice_eq(elem_attr(e, "previd", tmp), s2s_peer_session(o->peer)))
         return false;
     o->sm = OUT_COUNTS;
     xstream_can_be_resumed(&o->x);
     if (o->both)
         s2s_flow_goes_on(s2s_out_flow(&o->x));
-    out_goes_on(o, partner_confirmed(o->partner, h), h);
+    out_goes_on(o, s2s_peer_confirmed(o->peer, h), h);
     return true;
 }
 
@@ -138,15 +136,15 @@ static bool out_sm_refused(struct s2s_out *o, const struct elem *e)
         o->asked.open = 0;
         if (!o->x.end_sent) /* else that is what ends the stream */
             timer_cancel(&o->wait);
-        share_uncounted(o);
+        s2s_peer_uncounted(o->peer);
         return true;
     }
     if (o->sm != OUT_RESUMING)
         return false;
     o->sm = OUT_NO_SM;
-    partner_begins(o->partner, &o->x, o->both, false);
+    s2s_peer_begins(o->peer, &o->x, o->both, false);
     bool counts = out_count(e, out_scratch(o), &h);
-    out_goes_on(o, !counts || partner_confirmed(o->partner, h), h);
+    out_goes_on(o, !counts || s2s_peer_confirmed(o->peer, h), h);
     return true;
 }
 

@@ -2,23 +2,19 @@
 #include "base/command.h"
 #include "gate/s2s/s2s.h"
 #include "gate/s2s/s2s_commands.h"
-#include "gate/s2s/s2s_connections.h"
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_drop.h"
 #include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_gate.h"
+#include "gate/s2s/s2s_home.h"
 #include "gate/s2s/s2s_in_back.h"
 #include "gate/s2s/s2s_in_resume.h"
-#include "gate/s2s/s2s_partner.h"
-#include "gate/s2s/s2s_partner_back.h"
-#include "gate/s2s/s2s_partner_keys.h"
-#include "gate/s2s/s2s_partner_room.h"
+#include "gate/s2s/s2s_keys.h"
+#include "gate/s2s/s2s_peer.h"
+#include "gate/s2s/s2s_peer_back.h"
 #include "gate/s2s/s2s_policy.h"
 #include "gate/s2s/s2s_stored.h"
-#include "gate/s2s/s2s_trace_links.h"
 #include "gate/s2s/s2s_unproved.h"
-#include "gate/s2s/s2s_verify.h"
-#include "home/actor.h"
 #include "im/feature.h"
 #include "im/outgoing.h"
 
@@ -130,16 +126,6 @@ struct setting s2s_bidi = {
            "(XEP-0288). Else, and with other servers, each direction has a connection of its own. "
            "It holds for new streams.",
 };
-struct setting s2s_multiplex = {
-    .name = "s2s.multiplex",
-    .scope = SCOPE_CLUSTER,
-    .type = PARAM_BOOL,
-    .def = 0,
-    .max = 1,
-    .doc = "Whether the domains and services of this server share one connection to the same "
-           "foreign domain, where the other server can do that (XEP-0220). Such a connection is "
-           "not resumed after a break (XEP-0198). It holds for new streams.",
-};
 struct setting s2s_idle = {
     .name = "s2s.idle",
     .scope = SCOPE_CLUSTER,
@@ -149,27 +135,13 @@ struct setting s2s_idle = {
     .max = 24 * 3600 * 1000,
     .doc = "A stream with another server is closed when no stanza has gone over it for so long.",
 };
-struct setting s2s_connections = {
-    .name = "s2s.connections",
-    .scope = SCOPE_CLUSTER,
-    .type = PARAM_INT,
-    .def = 1,
-    .min = 1,
-    .max = S2S_CONNECTIONS_MAX,
-    .unit = "connections",
-    .restart = "musterd",
-    .doc = "How many connections this server makes for each pair of a domain of ours and one of "
-           "theirs. Stanzas from one address to another always take the same one. More than one "
-           "helps with large servers: they are on different workers. Limits that are said to be "
-           "of a pair are of each of its connections then.",
-};
 struct setting s2s_queue_stanzas = {
     .name = "s2s.queue-stanzas",
     .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 1000,
     .min = 1,
-    .max = ACTOR_INBOX_MAX,
+    .max = 100000,
     .unit = "stanzas",
     .doc = "How many stanzas may wait for a connection to another server, for each pair of a "
            "domain of ours and one of theirs. Others are refused with resource-constraint.",
@@ -180,7 +152,7 @@ struct setting s2s_queue_bytes = {
     .type = PARAM_BYTES,
     .def = 1 << 20,
     .min = 64 << 10,
-    .max = ACTOR_INBOX_BYTES,
+    .max = 64 << 20,
     .doc = "The same in bytes.",
 };
 struct setting s2s_queue_total = {
@@ -199,11 +171,9 @@ struct setting s2s_retry_for = {
     .def = 30 * 1000,
     .min = 0,
     .max = 3600 * 1000,
-    .doc = "How long stanzas wait for a server that cannot be reached or hangs before their "
-           "senders are told; an attempt that is under way gets at least 15 seconds, and one of "
-           "several s2s.connections waits for its session in the other server. From then on "
-           "stanzas to it are refused at once, until that attempt and the pause behind it end. "
-           "For messages that are stored, see s2s.keep-for.",
+    .doc = "How long a stanza waits for a server that cannot be reached or hangs before its sender "
+           "is told; an attempt that is under way gets at least 15 seconds. When a server was not reached for so long, stanzas to it are refused at once, "
+           "until the next attempt. For messages that are stored, see s2s.keep-for.",
 };
 struct setting s2s_keep_for = {
     .name = "s2s.keep-for",
@@ -215,8 +185,7 @@ struct setting s2s_keep_for = {
     .doc =
         "How long stored messages wait for a server that cannot be reached, also in the "
         "database and over a restart, before their senders are told. Where another attempt "
-        "cannot help, such as for a domain that does not exist, they are told at once. An attempt "
-        "to connect that is under way is waited for, up to s2s.retry-for.",
+        "cannot help, such as for a domain that does not exist, they are told at once.",
 };
 struct setting s2s_unacked_max = {
     .name = "s2s.unacked-max",
@@ -323,8 +292,13 @@ struct metric s2s_given_up = { .name = "muster_s2s_given_up",
 struct metric s2s_partners = { .name = "muster_s2s_partners",
                                .kind = METRIC_GAUGE,
                                .help = "Pairs of a domain of this server and a foreign one that "
-                                       "this server has a connection for, or stanzas; with "
-                                       "s2s.connections, each connection counts." };
+                                       "this server has a connection for, or stanzas." };
+struct metric s2s_overflows = {
+    .name = "muster_s2s_overflows",
+    .kind = METRIC_COUNTER,
+    .help = "Stanzas for other servers that went back to their senders or were dropped, since too "
+            "many waited (s2s.queue-stanzas, s2s.queue-bytes, s2s.queue-total).",
+};
 struct metric s2s_held = { .name = "muster_s2s_held",
                            .kind = METRIC_COUNTER,
                            .help = "Pauses in reading from other servers, since their domains send "
@@ -336,9 +310,9 @@ static struct setting *const settings[] = {
     &s2s_verify,       &s2s_dialback,        &s2s_idle,        &s2s_queue_stanzas,
     &s2s_queue_bytes,  &s2s_queue_total,     &s2s_retry_for,   &s2s_resume_for,
     &s2s_stanza_bytes, &s2s_stanza_rate,     &s2s_byte_rate,   &s2s_per_address,
-    &s2s_wildcards,    &s2s_connecting,      &s2s_connections, &s2s_keep_for,
-    &s2s_unacked_max,  &s2s_ack_timeout,     &s2s_bidi,        &s2s_ip_literals,
-    &s2s_multiplex,    &s2s_metrics_domains, &s2s_alarm_after, NULL
+    &s2s_wildcards,    &s2s_connecting,      &s2s_keep_for,    &s2s_unacked_max,
+    &s2s_ack_timeout,  &s2s_bidi,            &s2s_ip_literals, &s2s_metrics_domains,
+    &s2s_alarm_after,  NULL
 };
 
 const struct feature s2s_feature = {
@@ -351,8 +325,8 @@ const struct feature s2s_feature = {
             { "0185", "1.0", "Dialback Key Generation and Validation", "0.1.0", "dialback_test",
               NULL },
             { "0220", "1.1.1", "Server Dialback", "0.1.0", "federation/test_s2s",
-              "our own stream has several pairs of domains with s2s.multiplex; those on "
-              "streams of other servers are taken" },
+              "our own stream has one pair of domains; several on streams of other servers are "
+              "taken" },
             { "0288", "0.4", "Bidirectional Server-to-Server Connections", "0.1.0",
               "federation/test_s2s_bidi", "under TLS" },
             { "0478", "0.1.0", "Stream Limits Advertisement", "0.1.0", "federation/test_s2s_sizes",
@@ -367,20 +341,14 @@ const struct feature s2s_feature = {
     .metrics_text = s2s_domains_text,
     .alarms = (struct alarm *const[]){ &s2s_failing_alarm, NULL },
     .logs = (struct log_area *const[]){ &log_s2s, NULL },
-    .messages = (const struct message_row *const[]){ &s2s_foreign_message,  &s2s_verify_message,
-                                                     &s2s_verified_message, &s2s_pending_message,
-                                                     &outgoing_message,     &outgoing_answer,
-                                                     &s2s_resume_message,   &s2s_resumed_message,
-                                                     &s2s_came_message,     &s2s_retry_message,
+    .messages = (const struct message_row *const[]){ &s2s_foreign_message, &s2s_news_message,
+                                                     &s2s_verify_message, &s2s_verified_message,
+                                                     &outgoing_message, &outgoing_answer,
+                                                     &s2s_resume_message, &s2s_resumed_message,
                                                      &s2s_way_back_message, &s2s_to_back_message,
-                                                     &s2s_onward_message,   &s2s_news_message,
-                                                     &s2s_settled_message,  &s2s_answered_message,
-                                                     &s2s_unproved_message, &trace_links_message,
-                                                     &trace_link_message,   NULL },
+                                                     &s2s_unproved_message, NULL },
     .stage.check = s2s_check,
-    .account.deleted = partners_sender_gone,
+    .account.deleted = s2s_peers_sender_gone,
     .foreign.pair = s2s_policy_bans,
-    .foreign.before_changed = s2s_pairs_part,
     .foreign.changed = s2s_pairs_changed,
-    .foreign.version_grown = s2s_rules_changed,
 };

@@ -9,8 +9,7 @@
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_in.h"
-#include "gate/s2s/s2s_partner.h"
-#include "gate/s2s/s2s_partner_list.h"
+#include "gate/s2s/s2s_peer.h"
 #include "gate/s2s/s2s_rows.h"
 #include "gate/s2s/s2s_unproved.h"
 #include "im/foreign.h"
@@ -97,11 +96,6 @@ slice s2s_link_name(const struct s2s_shown *s, struct arena *arena)
                                  (unsigned long long)(s->link & LINK_SHOWN)));
 }
 
-static const char *show_number(struct command_call *call, const struct s2s_shown *s)
-{
-    return s->connections > 1 ? arena_printf(call->arena, ", connection %u", s->number) : "";
-}
-
 static const char *show_link(struct command_call *call, const struct s2s_shown *s)
 {
     return s->link == 0
@@ -145,8 +139,8 @@ static void show_stream(const struct s2s_shown *s, void *arg)
              in    ? "stream from it"
              : out ? "stream to it"
                    : "stream for keys",
-             arena_printf(call->arena, "%s %.*s%s: %s for %llu s%s%s%s%s%s", in ? "to" : "from",
-                          SLICE_ARG(s->local), show_number(call, s), s->state,
+             arena_printf(call->arena, "%s %.*s: %s for %llu s%s%s%s%s%s", in ? "to" : "from",
+                          SLICE_ARG(s->local), s->state,
                           (unsigned long long)s->since_s, *s->tls != '\0' ? ", " : "", s->tls,
                           *s->auth != '\0' ? ", by " : "", s->auth, show_link(call, s)));
     show_peer(call, s);
@@ -210,14 +204,14 @@ static void run_s2s_show(struct command_call *call)
     struct worker *w = call->worker;
     struct s2s_gate *g = s2s_gate_of(w);
     struct showing show = { call, NULL };
-    struct actor *a;
+    struct s2s_peer *p;
     if (g == NULL)
         return;
     if (worker_index(w) == 0)
         show_counts(call);
     show_unproved(call);
-    for (uint32_t i = 0; (a = actors_next(&s2s_worker(g, w)->partners, &i)) != NULL;)
-        partner_show(partner_of(a), show_stream, &show);
+    for (uint32_t i = 0; (p = map_next(&s2s_worker(g, w)->peers, &i)) != NULL;)
+        s2s_peer_show(p, show_stream, &show);
     LIST_EACH (it, &s2s_worker(g, w)->in.all)
         s2s_in_show(s2s_in_of(CONTAINER_OF(it, struct xstream, node)), show_stream, &show);
 }

@@ -1,6 +1,5 @@
 #include "gate/s2s/s2s_take.h"
 #include "base/ensure.h"
-#include "gate/s2s/s2s_connections.h"
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_gate.h"
 #include "gate/s2s/s2s_in_sm.h"
@@ -10,15 +9,6 @@
 #include "im/foreign.h"
 #include <errno.h>
 #include <string.h>
-
-uint64_t s2s_quiet_in_ms(const struct xstream *x, uint64_t left_ms)
-{
-    ensure(xstream_here(x) && x->state == STREAM_BOUND);
-    uint64_t silent_us = loop_now_us(worker_loop(x->worker)) - xstream_last_us(x),
-             silent_ms = x->holds != 0 ? 0 : silent_us / 1000,
-             ms = silent_ms < S2S_QUIET_MS ? S2S_QUIET_MS - silent_ms : 0;
-    return ms < left_ms ? ms : left_ms;
-}
 
 bool s2s_is_offended(slice condition)
 {
@@ -89,25 +79,6 @@ static bool take_is_banned(struct xstream *x, const struct stanza *st,
     return true;
 }
 
-/* An answer to a request, or an error for a message, which may have no id. */
-static bool take_is_answer(const struct stanza *st)
-{
-    return st->kind == STANZA_IQ ? !stanza_is_request(st)
-                                 : st->kind == STANZA_MESSAGE && st->type == TYPE_ERROR;
-}
-
-/* Where what it answers perhaps is. */
-static void take_answer(struct worker *w, const struct stanza *st)
-{
-    struct s2s_answer m = { .ours = stanza_to(st),
-                            .theirs = stanza_from(st),
-                            .id = stanza_id(st),
-                            .message = st->kind == STANZA_MESSAGE };
-    ensure(m.ours.len > 0 && m.theirs.len > 0);
-    if (m.id.len <= ANSWER_ID_MAX)
-        home_send(w, jid_split(m.theirs).domain, &s2s_answered_message, &m);
-}
-
 /* What the rules about other servers let pass. Takes over st. */
 static void take_route(struct xstream *x, struct stanza *st, const struct s2s_taker *taker)
 {
@@ -116,8 +87,6 @@ static void take_route(struct xstream *x, struct stanza *st, const struct s2s_ta
     st->arrived = true;
     enum verdict v = foreign_arrives(x->worker, st, &why);
     if (v == PASS) {
-        if (take_is_answer(st))
-            take_answer(x->worker, st);
         taker->route(x, foreign_pass(st, &why));
         return;
     }

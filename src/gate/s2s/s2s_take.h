@@ -27,16 +27,6 @@ void s2s_take(struct xstream *x, slice unit, slice lang, const struct s2s_taker 
 /* A domain in an attribute; empty: it is absent, or no domain. */
 slice s2s_attr_domain(const struct xstream *x, slice attr);
 
-/* A stream that we end is read on until the other server has been silent for S2S_QUIET_MS, as it
- * may be writing: in how many ms that is, no later than left_ms. One that is held has perhaps more
- * to read. 0: it is silent, or left_ms is 0. */
-enum {
-    S2S_QUIET_MS = 200,
-    S2S_LISTEN_MS = 2000,        /* it is read on for so long at most, */
-    S2S_LISTEN_STOPPING_MS = 400 /* or when the edge stops: see s2s.c */
-};
-uint64_t s2s_quiet_in_ms(const struct xstream *x, uint64_t left_ms);
-
 /* How the other server has ended a stream. Whether that error may be for what it was sent; and
  * whether its side has ended the connection: not the network, where nobody answers. */
 bool s2s_is_offended(slice condition);

@@ -4,22 +4,23 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "base/setting.h"
+#include "base/utf8.h"
 #include "codec/xml_write.h"
 #include "gate/s2s/s2s_demand.h"
 #include "gate/s2s/s2s_find.h"
+#include "gate/s2s/s2s_peer.h"
 #include "gate/s2s/s2s_probe.h"
 #include "gate/s2s/s2s_proof.h"
 #include "gate/s2s/s2s_rows.h"
-#include "gate/s2s/s2s_trace_links.h"
 #include "im/foreign.h"
 #include "im/outgoing.h"
 #include "io/loop.h"
 #include "xmpp/ns.h"
 #include <stdio.h>
 
-enum { WHY_BYTES = 512, PORT = 5269 };
+enum { WHY_BYTES = 512, LINK_BYTES = 512, PORT = 5269 };
 
-/* The streams for stanzas ─▶ FINDING ─▶ a probe ─▶ the end; after a probe that fails early, the
+/* The stream for stanzas ─▶ FINDING ─▶ a probe ─▶ the end; after a probe that fails early, the
  * next host. */
 struct s2s_trace {
     struct s2s_test test; /* first */
@@ -29,13 +30,12 @@ struct s2s_trace {
     struct s2s_find *find;
     struct s2s_probe *probe;
     struct timer limit;
-    struct trace_links *links;
+    struct loop_defer begin;
     struct store_op *stored; /* how many messages wait in the database is read */
     uint64_t since_us;
     enum s2s_stage stage; /* of the last step, */
     bool failed;          /* and whether that has failed */
     bool linked;          /* there is a stream for stanzas */
-    int connection;       /* that the step is about; -1: none of several */
     bool connected, authenticating;
     bool accepted; /* the host that is tried, or was last, has accepted our certificate */
     enum s2s_external external;
@@ -58,15 +58,14 @@ static void trace_tell(void *arg, enum s2s_stage stage, bool fine, slice text)
     struct s2s_trace *t = arg;
     t->stage = stage;
     t->failed = !fine;
-    t->want.step(t->want.arg,
-                 &(struct s2s_trace_step){ stage, fine, t->connection, trace_us(t) / 1000, text });
+    t->want.step(t->want.arg, &(struct s2s_trace_step){ stage, fine, trace_us(t) / 1000, text });
 }
 
 static void trace_free(struct s2s_trace *t)
 {
     list_remove(&t->test.node);
     timer_cancel(&t->limit);
-    trace_links_cancel(&t->links);
+    loop_defer_cancel(&t->begin);
     store_cancel(&t->stored);
     s2s_find_cancel(&t->find);
     s2s_probe_end(&t->probe);
@@ -74,13 +73,21 @@ static void trace_free(struct s2s_trace *t)
     mem_free(&t);
 }
 
-static void trace_link(void *arg, int connection, slice text)
+/* The stream for stanzas, if its home is here. */
+static void trace_link(const struct s2s_shown *s, void *arg)
 {
     struct s2s_trace *t = arg;
+    char line[LINK_BYTES];
+    if (strcmp(s->direction, "out") != 0)
+        return;
+    snprintf(line, sizeof line,
+             "the stream for stanzas: %s for %llu s, stanzas that wait in memory: %u%s%s%s%s%s%.*s",
+             s->state, (unsigned long long)s->since_s, s->queue, *s->tls != '\0' ? ", " : "",
+             s->tls, *s->auth != '\0' ? ", by " : "", s->auth,
+             s->why.len > 0 ? "; last failure: " : "", (int)(s->why.len < 200 ? s->why.len : 200),
+             s->why.ptr);
     t->linked = true;
-    t->connection = connection;
-    trace_tell(t, S2S_AT_LINK, true, text);
-    t->connection = -1;
+    trace_tell(t, S2S_AT_LINK, true, (slice){ line, utf8_valid_len(slice_of(line)) });
 }
 
 static const char *trace_advice(const struct s2s_trace *t, enum s2s_stage stage, slice why)
@@ -362,10 +369,12 @@ static void trace_counted(void *arg, enum store_result result, const struct stor
     trace_starts(t);
 }
 
-static void trace_linked(void *arg)
+static void trace_looks(struct loop_defer *d)
 {
-    struct s2s_trace *t = arg;
-    t->links = NULL;
+    struct s2s_trace *t = CONTAINER_OF(d, struct s2s_trace, begin);
+    const struct s2s_peer *p = s2s_peer_find(t->worker, t->want.local, t->want.remote, false);
+    if (p != NULL)
+        s2s_peer_show(p, trace_link, t);
     struct store_batch *b = store_read(worker_store(t->worker), 0);
     outgoing_total(b, t->want.remote);
     t->stored = store_submit(b, trace_loop(t), 0, trace_counted, t);
@@ -397,12 +406,8 @@ struct s2s_trace *s2s_trace_start(struct worker *w, const struct s2s_trace_want 
     timer_set(worker_loop(w), &t->limit, want->timeout_ms);
     t->test.stop = trace_stop;
     list_append(&s2s_worker(g, w)->tests, &t->test.node);
-    t->connection = -1;
-    t->links = trace_links_ask(w, &(struct trace_links_want){ .local = t->want.local,
-                                                              .remote = t->want.remote,
-                                                              .link = trace_link,
-                                                              .done = trace_linked,
-                                                              .arg = t });
+    t->begin.fn = trace_looks;
+    loop_defer(worker_loop(w), &t->begin);
     return t;
 }
 
@@ -416,8 +421,6 @@ static void trace_row(void *arg, const struct s2s_trace_step *step)
     command_row(call);
     command_text(call, "at", slice_dup(call->arena, slice_of(at)));
     command_text(call, "stage", slice_of(s2s_stage_name(step->stage)));
-    if (step->connection >= 0)
-        command_int(call, "connection", step->connection);
     command_text(call, "result", step->fine ? SLICE("ok") : SLICE("failed"));
     command_text(call, "text", slice_dup(call->arena, step->text));
 }
@@ -492,12 +495,7 @@ struct command s2s_trace_command = {
             { .name = "stage",
               .doc =
                   "policy, route, dns, tcp, tls, certificate, authentication, offers (features), "
-                  "stream, no answer, link (each stream for stanzas)" },
-            { .name = "connection",
-              .type = PARAM_INT,
-              .optional = true,
-              .doc = "which stream for stanzas, if s2s.connections is more than one; as in "
-                     "`s2s list`" },
+                  "stream, no answer, link (the stream for stanzas)" },
             { .name = "result", .doc = "ok or failed" },
             { .name = "text", .doc = "what was found" },
             { 0 } },

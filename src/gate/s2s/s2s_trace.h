@@ -1,7 +1,7 @@
-/* s2s_trace: tries to reach the server of a domain as a partner would (gate/s2s/s2s_partner.h), on
+/* s2s_trace: tries to reach the server of a domain as a peer would (gate/s2s/s2s_peer.h), on
  * a connection of its own, and tells each step with its time: policy, route and DNS, addresses,
  * TLS, certificates, EXTERNAL or dialback, what is offered. The DNS is asked anew: its answers
- * count for the partner, too. It ends by itself, and changes nothing else for the partner. Confined
+ * count for the peer, too. It ends by itself, and changes nothing else for the peer. Confined
  * to its worker: the home of the domain, or any other.
  *
  * Limits: TRACES_MAX at once on a worker; the time that is given. */
@@ -17,7 +17,6 @@ struct s2s_trace;
 struct s2s_trace_step {
     enum s2s_stage stage;
     bool fine;
-    int connection; /* S2S_AT_LINK: which one, if there are several; else -1 */
     uint64_t at_ms; /* since the start */
     slice text;
 };

@@ -1,7 +1,7 @@
 #include "gate/s2s/s2s_unproved.h"
 #include "base/log.h"
 #include "base/utf8.h"
-#include "gate/s2s/s2s_connections.h"
+#include "gate/s2s/s2s_home.h"
 #include "gate/s2s/s2s_rows.h"
 #include "home/here.h"
 #include "home/message.h"
