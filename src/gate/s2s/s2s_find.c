@@ -49,6 +49,9 @@ struct s2s_find {
     bool begun;                   /* counted in `finding` of its worker, */
     bool asked;                   /* and in `finding_asked` */
     bool planned;                 /* the steps are known */
+    bool known;                   /* it goes first */
+    uint16_t owner;               /* who takes turns, */
+    uint32_t turn;                /* and which one this is; the lowest goes first */
     struct timer waited;          /* too long for its turn */
     s2s_find_stanzas_fn *stanzas; /* NULL: it is not for questions alone */
     struct s2s_gate *gate;
@@ -552,20 +555,32 @@ static bool find_has_room(const struct s2s_find *f, bool asked)
     return sw->finding < (part > 0 ? part : 1) && pace_take(&sw->find_pace);
 }
 
-/* Those for stanzas first, each kind in its order. If there is no room for one of these, there is
- * none for questions: 1,000 that wait are not looked through each time that one may begin. */
+/* Domains that are known first, then those for stanzas, then those for questions; among them the
+ * lowest turn, and of these the oldest. NULL: none waits. */
+static struct s2s_find *find_whose_turn(const struct s2s_worker *sw)
+{
+    struct s2s_find *next = NULL;
+    int best = 0;
+    LIST_EACH (it, &sw->find_waits) {
+        struct s2s_find *f = CONTAINER_OF(it, struct s2s_find, node);
+        int kind = find_is_asked(f) ? 2 : !f->known;
+        if (next == NULL || kind < best || (kind == best && f->turn < next->turn)) {
+            next = f;
+            best = kind;
+        }
+    }
+    return next;
+}
+
 static void find_begin_others(struct s2s_worker *sw)
 {
-    for (int asked = 0; asked <= 1; asked++)
-        LIST_EACH (it, &sw->find_waits) {
-            struct s2s_find *f = CONTAINER_OF(it, struct s2s_find, node);
-            if (find_is_asked(f) != (asked == 1))
-                continue;
-            if (!find_has_room(f, asked == 1))
-                return;
-            list_remove(&f->node);
-            find_begin(f, asked == 1);
-        }
+    struct s2s_find *f;
+    while ((f = find_whose_turn(sw)) != NULL && find_has_room(f, find_is_asked(f))) {
+        list_remove(&f->node);
+        if (!f->known && f->turn > sw->find_turn)
+            sw->find_turn = f->turn;
+        find_begin(f, find_is_asked(f));
+    }
 }
 
 static void find_has_pace(struct pace *p)
@@ -587,6 +602,8 @@ void s2s_connecting_changed(struct worker *w, const struct setting *s)
         find_begin_others(s2s_worker(g, w));
 }
 
+const char s2s_find_no_turn[] = "too many other connections are being made (s2s.connecting)";
+
 /* It has not had its turn for too long. */
 static void find_waited(struct timer *t, struct loop *loop)
 {
@@ -594,7 +611,7 @@ static void find_waited(struct timer *t, struct loop *loop)
     (void)loop;
     ensure(s2s_find_waits(f) && !f->begun);
     f->fails = true;
-    find_fails(f, S2S_AT_TCP, SLICE("too many other connections are being made (s2s.connecting)"));
+    find_fails(f, S2S_AT_TCP, slice_of(s2s_find_no_turn));
     find_fail(f);
 }
 
@@ -617,6 +634,15 @@ static struct s2s_find *find_new(struct s2s_gate *g, struct worker *w, slice asc
     return f;
 }
 
+/* The one behind the last of its sender, and behind those that have begun. */
+static uint32_t find_take_turn(const struct s2s_find *f)
+{
+    struct s2s_worker *sw = s2s_worker(f->gate, f->worker);
+    uint32_t *last = &sw->find_turns[f->owner];
+    *last = (*last > sw->find_turn ? *last : sw->find_turn) + 1;
+    return *last;
+}
+
 static void find_begin_or_wait(struct s2s_find *f)
 {
     bool asked = find_is_asked(f);
@@ -625,16 +651,19 @@ static void find_begin_or_wait(struct s2s_find *f)
         find_begin(f, asked);
         return;
     }
+    f->turn = find_take_turn(f);
     list_append(&s2s_worker(f->gate, f->worker)->find_waits, &f->node);
     timer_set(find_loop(f), &f->waited, ms > QUEUE_MIN_MS ? ms : QUEUE_MIN_MS);
 }
 
-struct s2s_find *s2s_find_start(struct s2s_gate *g, struct worker *w, slice domain,
-                                s2s_found_fn *done, s2s_find_stanzas_fn *stanzas, void *arg)
+struct s2s_find *s2s_find_start(struct s2s_gate *g, struct worker *w,
+                                const struct s2s_find_for *what, s2s_found_fn *done, void *arg)
 {
-    slice ascii = s2s_ascii(domain, loop_scratch(worker_loop(w)));
-    struct s2s_find *f = find_new(g, w, ascii, domain, done, arg);
-    f->stanzas = stanzas;
+    slice ascii = s2s_ascii(what->domain, loop_scratch(worker_loop(w)));
+    struct s2s_find *f = find_new(g, w, ascii, what->domain, done, arg);
+    f->stanzas = what->stanzas;
+    f->known = what->known;
+    f->owner = what->owner;
     find_begin_or_wait(f);
     return f;
 }
@@ -661,7 +690,7 @@ struct s2s_find *s2s_find_host(struct s2s_gate *g, struct worker *w, const struc
     slice host = fixed ? slice_of(address)
                        : s2s_ascii(find_split(to->host, &port), loop_scratch(worker_loop(w)));
     struct s2s_find *f = find_new(g, w, host, slice_of(""), done, arg);
-    f->planned = true;
+    f->planned = f->known = true;
     struct find_step *s = host.len > 0 ? find_insert(f, 0, host, 0) : NULL;
     if (s == NULL) {
         f->fails = true;

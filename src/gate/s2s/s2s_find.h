@@ -5,8 +5,9 @@
  *
  * Limits: after FIND_MS no other host is tried; DIAL_MS for each connection, STEPS_MAX hosts, among
  * them REDIRECTS_MAX that servers have named; s2s.connecting finds at a time on a node, others wait
- * for their turn, for s2s.retry-for, or QUEUE_MIN_MS if that is more. Those for stanzas come first,
- * and those for questions alone are at most one in ASKED_SHARE.
+ * for their turn, for s2s.retry-for, or QUEUE_MIN_MS if that is more. Domains that are known come
+ * first, then those for stanzas, then those for questions alone, which are at most one in
+ * ASKED_SHARE; among each of these, senders take turns.
  * Confined to its worker. */
 #pragma once
 #include "gate/s2s/s2s_gate.h"
@@ -37,10 +38,17 @@ typedef void s2s_find_told_fn(void *arg, enum s2s_stage stage, bool fine, slice 
 /* Whether stanzas wait for the connection now, or only questions about keys. */
 typedef bool s2s_find_stanzas_fn(const void *arg);
 
-/* stanzas: NULL for an operator, who does not wait behind them; the DNS is asked anew then. */
-struct s2s_find *s2s_find_start(struct s2s_gate *g, struct worker *w, slice domain,
-                                s2s_found_fn *done, s2s_find_stanzas_fn *stanzas, void *arg);
+struct s2s_find_for {
+    slice domain;
+    s2s_find_stanzas_fn *stanzas; /* NULL: for an operator; the DNS is asked anew then */
+    bool known;                   /* it goes before those that were never reached */
+    uint16_t owner;               /* who takes turns: below S2S_SENDER_SLOTS */
+};
+
+struct s2s_find *s2s_find_start(struct s2s_gate *g, struct worker *w,
+                                const struct s2s_find_for *what, s2s_found_fn *done, void *arg);
 bool s2s_find_waits(const struct s2s_find *f); /* for its turn */
+extern const char s2s_find_no_turn[];          /* why it ends that has waited for too long */
 void s2s_find_init(struct s2s_worker *sw, struct worker *w);
 /* Right after s2s_find_start(): each step is told, with the `arg` of that. */
 void s2s_find_watch(struct s2s_find *f, s2s_find_told_fn *told);

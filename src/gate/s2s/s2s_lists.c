@@ -302,12 +302,9 @@ const struct s2s_listed *s2s_levels_next(struct s2s_levels *at)
 
 bool s2s_has_route(slice domain)
 {
-    struct s2s_levels at = s2s_levels_of(domain);
-    const struct s2s_listed *l;
-    while ((l = s2s_levels_next(&at)) != NULL)
-        if (l->serves)
-            return true;
-    return false;
+    const struct lists *l = lists_here();
+    const struct s2s_listed *one = l != NULL ? map_get(&l->listed, domain) : NULL;
+    return one != NULL && one->serves;
 }
 
 bool s2s_is_blocked(slice domain)

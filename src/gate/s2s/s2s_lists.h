@@ -60,7 +60,7 @@ const struct s2s_listed *s2s_levels_next(struct s2s_levels *l);
  * from it. As long as the rows could not be read, all are blocked. */
 bool s2s_is_blocked(slice domain);
 
-bool s2s_has_route(slice domain); /* one in service */
+bool s2s_has_route(slice domain); /* one in service, of this domain alone */
 
 /* For the feature (gate/s2s/s2s_list_commands.h). */
 extern unsigned s2s_lists_slot;

@@ -6,6 +6,7 @@
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_in_sm.h"
 #include "gate/s2s/s2s_keys.h"
+#include "gate/s2s/s2s_lists.h"
 #include "gate/s2s/s2s_peer_private.h"
 #include "im/abroad.h"
 #include "im/foreign.h"
@@ -179,7 +180,7 @@ bool s2s_peer_begins(struct s2s_peer *p, struct xstream *x, bool both, bool resu
 static bool peer_is_known(slice remote)
 {
     struct s2s_domain_counts c;
-    return s2s_domain_counts(remote, &c) && c.up > 0;
+    return s2s_has_route(remote) || (s2s_domain_counts(remote, &c) && c.up > 0);
 }
 
 static _Atomic uint16_t *peer_new_of(struct s2s_gate *g, uint16_t owner)
@@ -317,8 +318,12 @@ static void peer_begins(struct s2s_peer *p)
     else if (!peer_may_resume(p) && peer_back_is_offered(p))
         peer_back_take(p);
     else
-        p->find = s2s_find_start(p->gate, p->worker, s2s_peer_remote(p), peer_found,
-                                 peer_find_is_for_stanzas, p);
+        p->find = s2s_find_start(p->gate, p->worker,
+                                 &(struct s2s_find_for){ .domain = s2s_peer_remote(p),
+                                                         .stanzas = peer_find_is_for_stanzas,
+                                                         .known = p->known,
+                                                         .owner = p->owner },
+                                 peer_found, p);
 }
 
 static bool peer_is_wanted(const struct s2s_peer *p)
@@ -398,10 +403,11 @@ static void peer_turns(struct s2s_peer *p)
     s2s_out_close(p->out); /* PEER_LOST follows */
 }
 
-/* What the operator closes may be made again. */
+/* What the operator closes may be made again. The reason of an earlier failure stays. */
 static void peer_breaks_off(struct s2s_peer *p)
 {
-    if (!p->blame.set || p->blame.why[0] == '\0')
+    p->blame.set = true;
+    if (p->blame.why[0] == '\0')
         s2s_peer_blame(p, S2S_AT_STREAM, SE_REMOTE_SERVER_TIMEOUT, false,
                        "an operator has ended the attempt");
     if (p->out != NULL)
@@ -541,9 +547,11 @@ void s2s_peer_lost(struct s2s_peer *p, enum peer_end how)
         s2s_flow_part(p->flow);
     peer_write_stop(p);
     p->blame.hard &= !was_up || p->blame.stage == S2S_AT_POLICY;
-    if (!was_up && how == PEER_END_ANEW)
+    if (!was_up && how == PEER_END_ANEW) {
+        s2s_find_cancel(&p->find);
+        s2s_keys_anew(p);
         peer_enter(p, PEER_WAITING);
-    else if (was_up)
+    } else if (was_up)
         peer_broken(p, how);
     else
         peer_tries_next(p);

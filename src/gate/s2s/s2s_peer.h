@@ -44,7 +44,6 @@ enum peer_state {
 
 enum peer_event {
     PEER_WANTED,    /* a stanza, a row or a question waits */
-    PEER_FOUND,     /* a connection was made */
     PEER_MISSED,    /* none was, as the blame says */
     PEER_OPENED,    /* the stream takes stanzas */
     PEER_LOST,      /* it is gone */

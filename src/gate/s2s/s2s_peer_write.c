@@ -122,7 +122,9 @@ void peer_patience_ends(struct timer *t, struct loop *loop)
     struct s2s_peer *p = CONTAINER_OF(t, struct s2s_peer, patience);
     uint64_t most = peer_patience_ms(p);
     (void)loop;
-    if (!p->blame.set) /* the attempt hangs, or the server reads too slowly */
+    if (p->find != NULL && s2s_find_waits(p->find))
+        s2s_peer_blame(p, S2S_AT_TCP, SE_REMOTE_SERVER_TIMEOUT, false, "%s", s2s_find_no_turn);
+    else if (!p->blame.set) /* the attempt hangs, or the server reads too slowly */
         s2s_peer_blame(p, p->out != NULL ? s2s_out_stage(p->out, true) : S2S_AT_NO_ANSWER,
                        SE_REMOTE_SERVER_TIMEOUT, false, "it does not answer");
     for (uint32_t i = peer_waits_from(p); i < p->queue.len;) {
