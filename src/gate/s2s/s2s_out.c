@@ -144,6 +144,7 @@ static void out_sends_end(struct s2s_out *o)
         xstream_write(&o->x, SLICE("<r xmlns='" NS_SM "'/>"));
     s2s_flow_last_ack(s2s_out_flow(&o->x));
     xstream_send_end(&o->x);
+    s2s_peer_set_session(o->peer, (slice){ 0 }, 0); /* it ends with the stream (XEP-0198 §5) */
     timer_set(worker_loop(o->x.worker), &o->wait, ENDING_MS);
     if (o->draining)
         xstream_go(&o->x);

@@ -764,7 +764,7 @@ bool s2s_peer_close(struct s2s_peer *p)
 bool s2s_peer_try_again(struct s2s_peer *p)
 {
     bool failed = p->failures > 0 && p->state != PEER_UP;
-    p->external.until_us = 0;
+    p->external.until_us = p->there_us = 0;
     s2s_peer_event(p, PEER_THERE);
     return failed;
 }
@@ -772,6 +772,7 @@ bool s2s_peer_try_again(struct s2s_peer *p)
 bool s2s_peer_judge(struct s2s_peer *p)
 {
     const struct foreign_ban *ban = foreign_ban(p->worker, s2s_peer_local(p), s2s_peer_remote(p));
+    p->there_us = 0;
     if (ban != NULL)
         s2s_peer_event(p, PEER_FORBIDDEN);
     else if (p->state == PEER_REFUSED && p->blame.error == SE_NOT_ALLOWED)
