@@ -29,13 +29,11 @@ struct in_flow {
     bool enabled;
     bool mute;         /* its stream is not resumed yet */
     bool lost;         /* a stanza that nobody knows the end of: h does not go beyond it */
-    bool expired;      /* kept for its h alone */
     uint64_t holder;   /* of the address of its peer */
     uint64_t until_us; /* loop time: so long it is kept */
     bool held;         /* its stream is not read */
-    bool wanted;       /* `asker`, the youngest, waits until nothing is under way */
+    bool wanted;       /* `asker` waits until nothing is under way */
     struct message_from asker;
-    uint64_t asker_us; /* see struct resume */
     struct loop_defer ack;
     struct timer timer; /* the end of what it waits for: until_us, or HANDLED_MS */
     uint64_t back; /* the stream, if a peer of ours can go on writing; see s2s_back_kept() */
@@ -50,5 +48,4 @@ struct in_flow *flow_new(struct s2s_worker *sw, struct worker *w);
 struct in_flow *flow_of(struct s2s_in *s);      /* made if it has none */
 uint32_t flow_handled(const struct in_flow *f); /* h of the protocol */
 void flow_check(struct in_flow *f);             /* freed if nobody needs it any more */
-/* Writes <failed/>. h: NULL if it is not known. */
-void sm_fail(struct s2s_in *s, enum stanza_error e, const uint32_t *h);
+void sm_fail(struct s2s_in *s, enum stanza_error e); /* writes <failed/> */

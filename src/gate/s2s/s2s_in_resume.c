@@ -14,10 +14,7 @@
 #include "xmpp/ns.h"
 
 enum {
-    HOLDERS = 1024,          /* counts of addresses: two may share one */
-    EXPIRED_MS = 10 * 60000, /* h of a stream that can be resumed no more is still told */
-    ASKS_MAX = 16,           /* of an attempt to resume: see resume_is_tried() */
-    HANDLED_MS = 6000        /* an attempt to resume waits so long for what is under way */
+    HANDLED_MS = 6000 /* an attempt to resume waits so long for what is under way */
 };
 
 /* Keeping. */
@@ -49,51 +46,23 @@ static void flow_give_up(struct in_flow *f)
     flow_check(f);
 }
 
-/* The one that is missed least: one that cannot be resumed, else the oldest. */
-static struct in_flow *flow_lesser(struct in_flow *a, struct in_flow *b)
+/* There is room for one more of that address. Those that a stream waits for stay. */
+static void flow_make_room(struct s2s_worker *sw, uint64_t holder)
 {
-    return a == NULL || (b->expired && !a->expired) ? b : a;
-}
-
-/* Of whoever has most of them. */
-static struct in_flow *flow_of_most(const struct s2s_worker *sw)
-{
-    uint16_t counts[HOLDERS] = { 0 }, most = 0;
-    struct in_flow *found = NULL;
-    LIST_EACH (it, &sw->kept) {
-        uint16_t n = ++counts[CONTAINER_OF(it, struct in_flow, kept)->holder % HOLDERS];
-        most = n > most ? n : most;
-    }
-    LIST_EACH (it, &sw->kept) {
-        struct in_flow *f = CONTAINER_OF(it, struct in_flow, kept);
-        if (!f->wanted && counts[f->holder % HOLDERS] == most)
-            found = flow_lesser(found, f);
-    }
-    return found;
-}
-
-/* There is room for one more of that pair and that address. Those that a stream waits for stay. */
-static void flow_make_room(struct s2s_worker *sw, slice pair, uint64_t holder)
-{
-    struct in_flow *of_pair = NULL, *of_holder = NULL, *given_up = NULL;
-    uint32_t pair_count = 0, holder_count = 0;
+    struct in_flow *oldest = NULL, *of_holder = NULL;
+    uint32_t count = 0;
     LIST_EACH (it, &sw->kept) {
         struct in_flow *f = CONTAINER_OF(it, struct in_flow, kept);
         if (f->wanted)
             continue;
-        if (f->holder == holder && ++holder_count > 0)
-            of_holder = flow_lesser(of_holder, f);
-        if (slice_eq(pairs_at(f->pairs, 0), pair) && ++pair_count > 0)
-            of_pair = flow_lesser(of_pair, f);
+        oldest = oldest == NULL ? f : oldest;
+        if (f->holder == holder && count++ == 0)
+            of_holder = f;
     }
-    if (pair_count >= FLOWS_OF_PAIR)
-        given_up = of_pair;
-    else if (holder_count >= FLOWS_OF_ADDRESS)
-        given_up = of_holder;
-    else if (sw->kept_count >= FLOWS_KEPT_MAX)
-        given_up = flow_of_most(sw);
-    if (given_up != NULL)
-        flow_give_up(given_up);
+    if (count >= FLOWS_OF_ADDRESS)
+        flow_give_up(of_holder);
+    else if (sw->kept_count >= FLOWS_KEPT_MAX && oldest != NULL)
+        flow_give_up(oldest);
 }
 
 static void flow_timed_out(struct timer *t, struct loop *loop);
@@ -105,24 +74,13 @@ static void flow_wait(struct in_flow *f)
     timer_set(flow_loop(f), &f->timer, f->until_us > now ? (f->until_us - now) / 1000 : 0);
 }
 
-static void flow_expire(struct in_flow *f)
-{
-    if (!f->expired)
-        f->until_us = loop_now_us(flow_loop(f)) + EXPIRED_MS * 1000ull;
-    f->expired = true;
-    flow_wait(f);
-}
-
-/* Its time is over: first to be resumed, then to be remembered; or what is under way takes too
- * long. */
+/* Nobody has resumed it; or what is under way takes too long. */
 static void flow_timed_out(struct timer *t, struct loop *loop)
 {
     struct in_flow *f = CONTAINER_OF(t, struct in_flow, timer);
     (void)loop;
     if (f->wanted)
         flow_answer(f);
-    else if (!f->expired)
-        flow_expire(f);
     else
         flow_give_up(f);
 }
@@ -138,7 +96,7 @@ uint64_t flow_keep_ms(const struct in_flow *f)
 static void flow_keep(struct in_flow *f, slice pairs, uint64_t holder)
 {
     ensure(f->stream == NULL && !list_linked(&f->kept) && pairs.len >= DIGEST_CHARS);
-    flow_make_room(f->sw, pairs_at(pairs, 0), holder);
+    flow_make_room(f->sw, holder);
     f->holder = holder;
     f->pairs = (slice){ mem_alloc(pairs.len), pairs.len };
     memcpy((char *)(uintptr_t)f->pairs.ptr, pairs.ptr, pairs.len);
@@ -148,7 +106,6 @@ static void flow_keep(struct in_flow *f, slice pairs, uint64_t holder)
     flow_wait(f);
 }
 
-/* The stream is without its flow, which is kept: to be resumed, or for its h alone. */
 void flow_part(struct s2s_in *s, bool resumable)
 {
     struct in_flow *f = s->flow;
@@ -157,57 +114,39 @@ void flow_part(struct s2s_in *s, bool resumable)
     f->x = NULL;
     f->back = s2s_back_kept(s, &f->back_zero);
     loop_defer_cancel(&f->ack);
-    if (f->id[0] != '\0' && !f->sw->in.stopped) {
-        slice pairs = pairs_write(s);
-        flow_keep(f, pairs, flow_holder(s));
-        if (!resumable || f->lost || flow_keep_ms(f) == 0)
-            flow_expire(f);
-    }
+    if (f->id[0] != '\0' && !f->sw->in.stopped && resumable && !f->lost && flow_keep_ms(f) > 0)
+        flow_keep(f, pairs_write(s), flow_holder(s));
 }
 
 /* Resumption: the question goes to all workers of all nodes. */
 
 struct resume {
     slice id, pairs;
-    uint64_t began_us; /* wall time of the stream that asks: of two, the younger one gets it */
 };
 struct resumed {
-    bool found; /* else there is none that can be resumed */
-    bool known; /* h is. found, and not known: what has come is under way, another attempt may do */
     uint32_t h, max_s;
     uint64_t back; /* see struct in_flow */
     uint32_t back_zero;
-    bool busy; /* nothing else is said: an older attempt perhaps has it, and is not at its end */
 };
 
-/* If it is resumed, it is gone before the answer is there, which may be at once: the id goes on
- * there. While something is under way, nobody knows its h, and its peer must not send that again:
- * it stays. Else its h is remembered. */
+/* If it is resumed, it is gone before the answer is there: the id goes on there. While something is
+ * under way nobody knows its h, and there is no answer: it is sent again, and may come twice. */
 void flow_answer(struct in_flow *f)
 {
     struct worker *w = f->worker;
     struct message_from asker = f->asker;
-    bool done = f->open == 0 && !f->lost && !f->expired, later = f->open > 0 && !f->lost;
-    struct resumed answer = { .found = done || later,
-                              .known = f->open == 0,
-                              .h = flow_handled(f),
-                              .max_s = f->max_s,
-                              .back = f->back,
-                              .back_zero = f->back_zero };
+    bool done = f->open == 0 && !f->lost;
+    struct resumed answer = {
+        .h = flow_handled(f), .max_s = f->max_s, .back = f->back, .back_zero = f->back_zero
+    };
     ensure(f->wanted && f->stream == NULL && list_linked(&f->kept));
     f->wanted = false;
+    flow_give_up(f);
     if (done)
-        flow_give_up(f);
-    else if (later)
-        flow_wait(f);
-    else
-        flow_expire(f);
-    question_answer(w, &asker, &s2s_resumed_message, &answer);
+        question_answer(w, &asker, &s2s_resumed_message, &answer);
     question_end(w, &asker);
 }
 
-/* A stream that has not noticed yet that it is broken is taken from its connection. One that ends
- * cannot be resumed, but its peer hears what was handled. */
 static bool flow_is_of(const struct in_flow *f, slice pairs)
 {
     if (f->stream == NULL)
@@ -215,6 +154,7 @@ static bool flow_is_of(const struct in_flow *f, slice pairs)
     return pairs_are_among(pairs_write(f->stream), pairs);
 }
 
+/* A stream that has not noticed yet that it is broken is taken from its connection. */
 static void flow_take_from_stream(struct in_flow *f)
 {
     struct s2s_in *s = f->stream;
@@ -227,33 +167,14 @@ static void flow_take_from_stream(struct in_flow *f)
 
 /* At the worker of the new stream. */
 struct resuming {
-    struct list node; /* in s2s_worker.resuming */
-    uint64_t stream, holder;
-    uint64_t began_us; /* see struct resume */
-    uint32_t h;        /* what the peer has had of ours */
+    uint64_t stream;
+    uint32_t h; /* what the peer has had of ours */
+    bool found;
     struct resumed answer;
-    bool busy;    /* one has said so */
-    uint8_t asks; /* at most ASKS_MAX */
     char id[2 * FLOW_ID_BYTES + 1];
-    uint16_t pairs_len;
-    char pairs[]; /* of the stream: see pairs_write() */
 };
 
-/* An older attempt is under way here. What it is answered is on its way: nobody else has that. So
- * who asks asks again. All answers to the older one are here before the second time, or at the
- * latest the third. */
-static bool resume_is_tried(const struct s2s_worker *sw, const struct resume *m)
-{
-    LIST_EACH (it, &sw->resuming) {
-        const struct resuming *r = CONTAINER_OF(it, struct resuming, node);
-        if (r->began_us < m->began_us && slice_eq(slice_of(r->id), m->id))
-            return true;
-    }
-    return false;
-}
-
-/* An attempt that waits for what is under way has perhaps ended, and nobody has noticed: a younger
- * one takes its place. */
+/* Of two that resume one stream, the first gets it. */
 static void resume_run(struct worker *w, void *message, const struct message_from *from)
 {
     const struct resume *m = message;
@@ -262,18 +183,17 @@ static void resume_run(struct worker *w, void *message, const struct message_fro
     struct in_flow *f = NULL;
     if (sw != NULL && m->id.len == 2 * FLOW_ID_BYTES)
         f = map_get(&sw->flow_by_id, m->id);
-    if (f == NULL || sw->in.stopped || !flow_is_of(f, m->pairs) ||
-        (f->wanted && m->began_us <= f->asker_us)) {
-        if (f == NULL && sw != NULL && resume_is_tried(sw, m))
-            question_answer(w, from, &s2s_resumed_message, &(struct resumed){ .busy = true });
+    if (f == NULL || sw->in.stopped || f->wanted || !flow_is_of(f, m->pairs)) {
         question_end(w, from);
         return;
     }
-    if (f->wanted)
-        question_end(w, &f->asker);
     flow_take_from_stream(f);
+    if (!list_linked(&f->kept)) {
+        flow_check(f);
+        question_end(w, from);
+        return;
+    }
     f->asker = *from;
-    f->asker_us = m->began_us;
     f->wanted = true;
     if (f->open == 0) {
         flow_answer(f);
@@ -286,13 +206,9 @@ static void resume_run(struct worker *w, void *message, const struct message_fro
 static void resumed_heard(struct worker *w, void *arg, void *answer,
                           const struct message_from *from)
 {
-    const struct resumed *said = answer;
     struct resuming *r = arg;
-    if (said->busy) {
-        r->busy = true;
-        return;
-    }
-    r->answer = *said;
+    r->answer = *(const struct resumed *)answer;
+    r->found = true;
     if (from->node != 0 && from->node != worker_node(w)->id)
         r->answer.back = 0; /* ids of streams are of a node */
 }
@@ -326,58 +242,23 @@ static void flow_goes_on(struct s2s_in *s, const struct resuming *r)
     pairs_resumed(s);
 }
 
-/* The stream that resumed it is gone already: it waits here for the next one. */
-static void flow_stays(struct worker *w, const struct resuming *r)
-{
-    struct in_flow *f = flow_new(s2s_worker(s2s_gate_of(w), w), w);
-    flow_takes_over(f, r);
-    f->back = r->answer.back;
-    f->back_zero = r->answer.back_zero;
-    flow_keep(f, (slice){ r->pairs, r->pairs_len }, r->holder);
-    if (flow_keep_ms(f) == 0)
-        flow_expire(f);
-}
-
-static void resume_ask(struct worker *w, struct resuming *r);
-
 static void resuming_drop(void *arg) { mem_free(&arg); }
 
+/* If the stream that resumes it has ended meanwhile, the next one begins anew. */
 static void resumed_all(struct worker *w, void *arg)
 {
     struct resuming *r = arg;
     struct s2s_worker *sw = s2s_worker(s2s_gate_of(w), w);
     struct s2s_in *s =
         map_get(&sw->in_by_id, (slice){ (const char *)&r->stream, sizeof r->stream });
-    bool later = r->answer.found && !r->answer.known;
-    bool found = r->answer.found && !later && map_get(&sw->flow_by_id, slice_of(r->id)) == NULL;
     if (s != NULL && s->x.state == STREAM_BOUND && !s->x.end_sent) {
-        if (!found && !later && r->busy && r->asks < ASKS_MAX) {
-            resume_ask(w, r);
-            return;
-        }
-        if (found)
+        if (r->found && map_get(&sw->flow_by_id, slice_of(r->id)) == NULL)
             flow_goes_on(s, r);
-        else if (later)
-            xstream_fail(&s->x, XE_RESOURCE_CONSTRAINT,
-                         SLICE("what came before is not stored yet: resume the stream later"));
         else
-            sm_fail(s, SE_ITEM_NOT_FOUND, r->answer.known ? &r->answer.h : NULL);
+            sm_fail(s, SE_ITEM_NOT_FOUND);
         xstream_go(&s->x);
-    } else if (found && !sw->in.stopped) {
-        flow_stays(w, r);
     }
-    list_remove(&r->node);
     mem_free(&r);
-}
-
-static void resume_ask(struct worker *w, struct resuming *r)
-{
-    r->busy = false;
-    r->asks++;
-    each_home(w, &s2s_resume_message,
-              &(struct resume){ slice_of(r->id), { r->pairs, r->pairs_len }, r->began_us },
-              &(struct asker){
-                  .gather = resumed_heard, .done = resumed_all, .arg = r, .drop = resuming_drop });
 }
 
 void sm_resume(struct s2s_in *s, const struct elem *e)
@@ -386,7 +267,7 @@ void sm_resume(struct s2s_in *s, const struct elem *e)
     int64_t h;
     if (!slice_int(elem_attr(e, "h", in_scratch(s)), &h) || h < 0 || h > UINT32_MAX ||
         (h > 0 && !s->both)) {
-        sm_fail(s, SE_BAD_REQUEST, NULL); /* nothing is sent on streams of one direction */
+        sm_fail(s, SE_BAD_REQUEST); /* nothing is sent on streams of one direction */
         return;
     }
     if (++s->resumptions > RESUMPTIONS_MAX) {
@@ -394,35 +275,28 @@ void sm_resume(struct s2s_in *s, const struct elem *e)
         return;
     }
     if (id.len != 2 * FLOW_ID_BYTES) {
-        sm_fail(s, SE_ITEM_NOT_FOUND, NULL);
+        sm_fail(s, SE_ITEM_NOT_FOUND);
         return;
     }
-    slice pairs = pairs_write(s);
-    struct resuming *r = mem_zalloc(sizeof *r + pairs.len);
-    struct loop *loop = worker_loop(s->x.worker);
+    struct resuming *r = mem_new(struct resuming);
     r->stream = s->x.id;
-    r->began_us = loop_wall_us(loop) - (loop_now_us(loop) - s->x.opened_us);
-    r->holder = flow_holder(s);
     r->h = (uint32_t)h;
-    r->pairs_len = (uint16_t)pairs.len;
-    memcpy(r->pairs, pairs.ptr, pairs.len);
     memcpy(r->id, id.ptr, id.len);
-    list_append(&s2s_worker(s->gate, s->x.worker)->resuming, &r->node);
     xstream_wait(&s->x);
-    resume_ask(s->x.worker, r);
+    each_home(s->x.worker, &s2s_resume_message, &(struct resume){ slice_of(r->id), pairs_write(s) },
+              &(struct asker){
+                  .gather = resumed_heard, .done = resumed_all, .arg = r, .drop = resuming_drop });
 }
 
 static const struct message_field resume_fields[] = {
     F_TEXT(struct resume, id, 2 * FLOW_ID_BYTES),
     F_TEXT(struct resume, pairs, PAIRS_TEXT_MAX),
-    F_U64(struct resume, began_us),
     { 0 },
 };
 static const struct message_field resumed_fields[] = {
-    F_BOOL(struct resumed, found),        F_BOOL(struct resumed, known),
     F_U32(struct resumed, h, UINT32_MAX), F_U32(struct resumed, max_s, RESUME_MAX_S),
     F_U64(struct resumed, back),          F_U32(struct resumed, back_zero, UINT32_MAX),
-    F_BOOL(struct resumed, busy),         { 0 },
+    { 0 },
 };
 const struct message_row s2s_resumed_message = {
     .id = 111,

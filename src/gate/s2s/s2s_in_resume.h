@@ -6,8 +6,7 @@
 
 struct elem;
 
-/* The stream is without its flow. That is kept, if it has an id: for its h alone if it is not
- * `resumable`. */
+/* The stream is without its flow. That is kept, if it has an id and is `resumable`. */
 void flow_part(struct s2s_in *s, bool resumable);
 void flow_keep_not(struct in_flow *f);
 /* How long it is kept for a stream that resumes it; 0: it cannot be resumed. */

@@ -308,7 +308,7 @@ void s2s_flow_leave(struct s2s_in *s)
 
 /* Elements. */
 
-void sm_fail(struct s2s_in *s, enum stanza_error e, const uint32_t *h)
+void sm_fail(struct s2s_in *s, enum stanza_error e)
 {
     struct buf b;
     struct xml_write w;
@@ -316,8 +316,6 @@ void sm_fail(struct s2s_in *s, enum stanza_error e, const uint32_t *h)
         return;
     xml_begin(&w, &b, XML_PART_MAX);
     xml_open(&w, "failed", NS_SM);
-    if (h != NULL)
-        xml_attr_int(&w, "h", *h);
     xml_empty(&w, stanza_error_name(e), NS_STANZA_ERROR);
     xml_close(&w);
     xstream_write_buf(&s->x, &b);
@@ -374,11 +372,11 @@ void s2s_sm(struct s2s_in *s, const struct elem *e)
     } else if (slice_is(e->name, "resume") && !enabled) {
         sm_resume(s, e);
     } else { /* XEP-0198 §3: enabled already, or not yet */
-        sm_fail(s, SE_UNEXPECTED_REQUEST, NULL);
+        sm_fail(s, SE_UNEXPECTED_REQUEST);
     }
 }
 
-void s2s_sm_early(struct s2s_in *s) { sm_fail(s, SE_UNEXPECTED_REQUEST, NULL); }
+void s2s_sm_early(struct s2s_in *s) { sm_fail(s, SE_UNEXPECTED_REQUEST); }
 
 /* Life. */
 
@@ -386,7 +384,6 @@ void s2s_flows_init(struct s2s_worker *sw)
 {
     list_init(&sw->flows);
     list_init(&sw->kept);
-    list_init(&sw->resuming);
     map_init(&sw->flow_by_id, flow_key);
 }
 

@@ -6,12 +6,10 @@
  * A stream that breaks is kept without a connection for s2s.resume-for, if its peer has asked for
  * that. The stream that resumes it may come to any worker of any node: all are asked, and the one
  * that has it answers when nothing is under way any more. So what `h` does not cover then was not
- * received. Of a stream that can be resumed no more, for example because it has failed, `h` is
- * remembered for ten minutes. What is kept is in memory only.
+ * received. What is kept is in memory only.
  *
- * Confined to the worker of the stream. Limits: FLOW_HIGH; FLOWS_KEPT_MAX of a worker, of which
- * FLOWS_OF_PAIR have the same first pair of domains, and FLOWS_OF_ADDRESS came from one address;
- * RESUMPTIONS_MAX attempts of a stream. */
+ * Confined to the worker of the stream. Limits: FLOW_HIGH; FLOWS_KEPT_MAX of a worker, and
+ * FLOWS_OF_ADDRESS from one address: the oldest goes; RESUMPTIONS_MAX attempts of a stream. */
 #pragma once
 #include "gate/s2s/s2s_gate.h"
 
@@ -24,7 +22,6 @@ enum {
     FLOW_HIGH = 256,
     FLOW_LOW = 128, /* it is read again */
     FLOWS_KEPT_MAX = 1000,
-    FLOWS_OF_PAIR = 24,
     FLOWS_OF_ADDRESS = 256,
     RESUMPTIONS_MAX = 3
 };
