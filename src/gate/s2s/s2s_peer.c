@@ -293,12 +293,19 @@ static bool peer_is_allowed(struct s2s_peer *p)
     return false;
 }
 
+static void peer_takes_turns(struct s2s_peer *p)
+{
+    if (p->offer.stream != 0)
+        timer_set(peer_loop(p), &p->pause, peer_spread_ms(TURN_MS));
+}
+
 static void peer_found(void *arg, const struct s2s_found *found)
 {
     struct s2s_peer *p = arg;
     if (found->conn != NULL) {
         peer_blames_nobody(p);
         peer_enter(p, PEER_OPENING);
+        peer_takes_turns(p);
         p->out = s2s_out_start(p, found);
         return;
     }
@@ -313,17 +320,22 @@ static void peer_begins(struct s2s_peer *p)
 {
     peer_blames_nobody(p);
     peer_enter(p, PEER_FINDING);
-    if (!peer_is_allowed(p))
+    if (!peer_is_allowed(p)) {
         peer_misses(p);
-    else if (!peer_may_resume(p) && peer_back_is_offered(p))
+        return;
+    }
+    if (!peer_may_resume(p) && peer_back_is_offered(p)) {
         peer_back_take(p);
-    else
-        p->find = s2s_find_start(p->gate, p->worker,
-                                 &(struct s2s_find_for){ .domain = s2s_peer_remote(p),
-                                                         .stanzas = peer_find_is_for_stanzas,
-                                                         .known = p->known,
-                                                         .owner = p->owner },
-                                 peer_found, p);
+        return;
+    }
+    peer_takes_turns(p);
+    ensure(p->find == NULL);
+    p->find = s2s_find_start(p->gate, p->worker,
+                             &(struct s2s_find_for){ .domain = s2s_peer_remote(p),
+                                                     .stanzas = peer_find_is_for_stanzas,
+                                                     .known = p->known,
+                                                     .owner = p->owner },
+                             peer_found, p);
 }
 
 static bool peer_is_wanted(const struct s2s_peer *p)
@@ -373,34 +385,34 @@ static void peer_there(struct s2s_peer *p)
     peer_due(p);
 }
 
+/* Before another attempt; one that resumes a session, or has a connection, gets a moment more: the
+ * other server has perhaps just found that one, and would give up its own. */
 static void peer_offered(struct s2s_peer *p)
 {
     if (!peer_back_is_offered(p) || !peer_is_allowed(p))
         return;
     peer_forgives(p);
-    if (peer_may_resume(p)) {
+    if (p->state == PEER_OPENING || (p->state == PEER_FINDING && peer_may_resume(p))) {
+        peer_takes_turns(p);
+    } else if (peer_may_resume(p)) {
         peer_due(p);
-        return;
+    } else {
+        s2s_find_cancel(&p->find);
+        peer_back_take(p);
     }
-    s2s_find_cancel(&p->find);
-    peer_back_take(p);
-}
-
-/* Our own attempt has a connection, and gets a moment more: the other server has perhaps just found
- * that one, and would give up its own. */
-static void peer_offered_too(struct s2s_peer *p)
-{
-    timer_set(peer_loop(p), &p->pause, peer_spread_ms(TURN_MS));
 }
 
 static void peer_turns(struct s2s_peer *p)
 {
-    if (!peer_back_is_offered(p) || p->session.id.ptr != NULL)
+    if (!peer_back_is_offered(p))
         return;
     s2s_peer_blame(p, S2S_AT_STREAM, SE_REMOTE_SERVER_TIMEOUT, false,
                    "the other server has connected meanwhile");
     s2s_find_cancel(&p->find);
-    s2s_out_close(p->out); /* PEER_LOST follows */
+    if (p->out != NULL)
+        s2s_out_close(p->out); /* PEER_LOST follows */
+    else
+        peer_back_take(p);
 }
 
 /* What the operator closes may be made again. The reason of an earlier failure stays. */
@@ -571,11 +583,12 @@ static peer_act *const acts[PEER_STATES][PEER_EVENTS] = {
     [PEER_FINDING] = { [PEER_MISSED] = peer_missed,
                        [PEER_OFFERED] = peer_offered,
                        [PEER_OPENED] = peer_opens,
+                       [PEER_DUE] = peer_turns,
                        [PEER_CLOSE] = peer_breaks_off,
                        [PEER_FORBIDDEN] = peer_forbidden },
     [PEER_OPENING] = { [PEER_WANTED] = peer_asks,
                        [PEER_OPENED] = peer_opens,
-                       [PEER_OFFERED] = peer_offered_too,
+                       [PEER_OFFERED] = peer_offered,
                        [PEER_DUE] = peer_turns,
                        [PEER_CLOSE] = peer_breaks_off,
                        [PEER_FORBIDDEN] = peer_forbidden },

@@ -13,7 +13,7 @@
 struct s2s_peer;
 struct stanza;
 
-enum { BACK_WAIT_MS = 5000, BACK_TLS_MAX = 15 };
+enum { BACK_WAIT_MS = 2000, BACK_TLS_MAX = 15 };
 
 /* What the stream says of a pair of domains. */
 enum back_event {
