@@ -90,10 +90,10 @@ static void out_heard(struct xstream *x, const struct elem *error)
 }
 
 /* Without XEP-0198, an end that answers ours says that all was read that came before ours (RFC 6120
- * §4.4). */
+ * §4.4); so does the end of the connection, behind both. */
 static bool out_end_confirms(const struct s2s_out *o, enum xstream_end why)
 {
-    return o->sm == OUT_NO_SM && o->x.end_sent && why == XSTREAM_ENDED &&
+    return o->sm == OUT_NO_SM && o->x.end_sent && (why == XSTREAM_ENDED || o->peer_ended) &&
            o->end == PEER_END_ORDERLY && conn_has_arrived(o->x.conn);
 }
 
@@ -174,12 +174,15 @@ void s2s_out_end(struct s2s_out *o)
     timer_set(worker_loop(o->x.worker), &o->wait, ENDING_MS);
 }
 
-/* The server has ended its half: it hears first what became of its last stanzas. */
+/* The server has ended its half: it hears first what became of its last stanzas, and the end of the
+ * connection says what became of ours. */
 static bool out_drains(struct xstream *x)
 {
     struct s2s_out *o = s2s_out_of(x);
-    if (o->peer == NULL || !o->up || x->end_sent || o->draining ||
-        !s2s_flow_is_due(s2s_out_flow(x)))
+    if (o->peer == NULL || !o->up || x->end_sent || o->draining)
+        return false;
+    if (!s2s_flow_is_due(s2s_out_flow(x)) &&
+        (o->sm != OUT_NO_SM || !s2s_peer_is_unconfirmed(o->peer)))
         return false;
     o->peer_ended = true;
     s2s_peer_event(o->peer, PEER_CLOSE);

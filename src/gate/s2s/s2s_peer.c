@@ -213,12 +213,6 @@ static void peer_pause(struct s2s_peer *p, enum peer_state state, uint64_t ms)
         timer_set(peer_loop(p), &p->pause, ms);
 }
 
-static bool peer_fails_for_long(const struct s2s_peer *p)
-{
-    return p->failing_us > 0 && (peer_now_us(p) - p->failing_us) / 1000 >=
-                                    (uint64_t)setting_int(&s2s_retry_for);
-}
-
 static void peer_tells_failure(struct s2s_peer *p)
 {
     const struct peer_blame *b = &p->blame;
@@ -357,7 +351,7 @@ static void peer_asks(struct s2s_peer *p)
 
 static void peer_forgives(struct s2s_peer *p)
 {
-    if (p->vain == 0) { /* else what is not confirmed would never be given up */
+    if (p->queue.again == 0) { /* else what is not confirmed would never be given up */
         p->failing_us = 0;
         p->failures = 0;
     }
@@ -464,8 +458,7 @@ static void peer_opens(struct s2s_peer *p)
     s2s_find_cancel(&p->find);
     s2s_domain_up(s2s_peer_remote(p));
     peer_enter(p, PEER_UP);
-    if (p->vain == 0)
-        peer_forgives(p);
+    peer_forgives(p);
     peer_counts_for_nobody(p);
     p->external.until_us = 0;
     p->progress = p->full = false;
@@ -522,10 +515,11 @@ static void peer_gives_up_oldest(struct s2s_peer *p)
                                   SLICE("its server ends the connection when it gets this")));
 }
 
-/* A stream that was up. */
+/* A stream that was up. One on which nothing was confirmed is a failed attempt. */
 static void peer_broken(struct s2s_peer *p, enum peer_end how)
 {
-    bool vain = how == PEER_END_THEIRS && p->queue.written > 0 && !p->progress && !peer_stopped(p);
+    bool nothing = p->queue.written > 0 && !p->progress && !peer_stopped(p);
+    bool vain = nothing && how == PEER_END_THEIRS;
     if (how == PEER_END_ORDERLY)
         s2s_peer_set_session(p, (slice){ 0 }, 0);
     peer_session_breaks(p);
@@ -541,10 +535,10 @@ static void peer_broken(struct s2s_peer *p, enum peer_end how)
         p->careful = p->queue.written > p->careful ? p->queue.written : p->careful;
     if (vain && p->vain >= PEER_VAIN_MAX)
         peer_gives_up_oldest(p);
-    if (vain || peer_stopped(p))
-        peer_misses(p);
-    else if (p->back.kept && p->queue.written > 0)
+    if (p->back.kept && p->queue.written > 0 && !vain)
         peer_pause(p, PEER_BROKEN, BACK_WAIT_MS);
+    else if (nothing || peer_stopped(p))
+        peer_misses(p);
     else
         peer_enter(p, PEER_WAITING);
     if (p->state == PEER_WAITING && p->offer.stream != 0)

@@ -65,7 +65,7 @@ struct s2s_peer {
     uint8_t failures;      /* attempts in a row */
     uint16_t owner;        /* whom it counts for if it is not known */
     uint32_t careful;      /* so many go one at a time */
-    uint64_t failing_us;   /* loop time of the first attempt that failed; 0: the last one did not */
+    uint64_t failing_us;   /* loop time since which it was not reached; 0: it was, or nobody knows */
     uint64_t since_us;     /* of the state */
     uint64_t there_us;     /* of the last PEER_THERE */
     struct s2s_find *find;
@@ -97,6 +97,12 @@ static inline bool peer_stopped(const struct s2s_peer *p)
 static inline slice peer_words(const struct s2s_peer *p) /* what senders are told beside the error */
 {
     return s2s_stage_words((enum s2s_stage)p->blame.stage, (enum stanza_error)p->blame.error);
+}
+static inline bool peer_fails_for_long(const struct s2s_peer *p)
+{
+    uint64_t now_us = loop_now_us(peer_loop(p));
+    return p->failing_us > 0 &&
+           (now_us - p->failing_us) / 1000 >= (uint64_t)setting_int(&s2s_retry_for);
 }
 /* It has failed, and the next attempt is not under way. */
 static inline bool peer_pauses(const struct s2s_peer *p)

@@ -12,7 +12,8 @@
 enum {
     REPLY_BYTES_MAX = 4096,
     REPLIES_AHEAD = 8,   /* beyond s2s.unacked-max */
-    ATTEMPT_MS = 15000,  /* that an attempt gets at least, also if s2s.retry-for is shorter */
+    ATTEMPT_MS = 15000,  /* that an attempt gets at least, also if s2s.retry-for is shorter; */
+    ANOTHER_MS = 2000,   /* or this, if the last one failed */
     PING_MS = 1000,      /* from a stanza to the ping behind it */
     OUTWARD_GROWS = 4096 /* by other addresses, at most; else it is measured */
 };
@@ -85,7 +86,8 @@ static uint32_t peer_waits_from(const struct s2s_peer *p)
 static uint64_t peer_patience_ms(const struct s2s_peer *p)
 {
     uint64_t ms = (uint64_t)setting_int(&s2s_retry_for);
-    return !peer_pauses(p) && ms < ATTEMPT_MS ? ATTEMPT_MS : ms;
+    uint64_t least = peer_pauses(p) ? 0 : p->failing_us > 0 ? ANOTHER_MS : ATTEMPT_MS;
+    return ms < least || peer_fails_for_long(p) ? least : ms;
 }
 
 void peer_wait_on(struct s2s_peer *p)
@@ -127,6 +129,8 @@ void peer_patience_ends(struct timer *t, struct loop *loop)
     else if (!p->blame.set) /* the attempt hangs, or the server reads too slowly */
         s2s_peer_blame(p, p->out != NULL ? s2s_out_stage(p->out, true) : S2S_AT_NO_ANSWER,
                        SE_REMOTE_SERVER_TIMEOUT, false, "it does not answer");
+    if (p->failing_us == 0 && p->state != PEER_UP && p->state != PEER_CLOSING)
+        p->failing_us = p->since_us; /* others do not wait as long */
     for (uint32_t i = peer_waits_from(p); i < p->queue.len;) {
         const struct s2s_sent *s = s2s_queue_at(&p->queue, i);
         bool late = s->id.entry == 0 && !s->gone && peer_age_ms(p, s) >= most;

@@ -5,6 +5,7 @@
 #include "gate/s2s/s2s_in_sm.h"
 #include "gate/s2s/s2s_rows.h"
 #include "home/host.h"
+#include "home/ask.h"
 #include "home/router.h"
 #include "im/foreign.h"
 #include <errno.h>
@@ -79,6 +80,17 @@ static bool take_is_banned(struct xstream *x, const struct stanza *st,
     return true;
 }
 
+/* The answer to a ping of ours in the name of a component (gate/s2s/s2s_peer_write.c) has come, who
+ * gets all that is for its domain. */
+static void take_hears(struct worker *w, struct stanza *st)
+{
+    struct jid from = jid_split(stanza_from(st)), to = jid_split(stanza_to(st));
+    if (st->kind == STANZA_IQ && (st->type == TYPE_RESULT || st->type == TYPE_ERROR) &&
+        from.domain.len == st->from_len && to.domain.len == st->to_len &&
+        !host_has(worker_node(w), to.domain))
+        (void)ask_domain_answered(w, st);
+}
+
 /* What the rules about other servers let pass. Takes over st. */
 static void take_route(struct xstream *x, struct stanza *st, const struct s2s_taker *taker)
 {
@@ -87,6 +99,7 @@ static void take_route(struct xstream *x, struct stanza *st, const struct s2s_ta
     st->arrived = true;
     enum verdict v = foreign_arrives(x->worker, st, &why);
     if (v == PASS) {
+        take_hears(x->worker, st);
         taker->route(x, foreign_pass(st, &why));
         return;
     }
