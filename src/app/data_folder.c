@@ -11,7 +11,6 @@
 #include "base/log.h"
 #include "home/host.h"
 #include "im/feature.h"
-#include "im/foreign.h"
 #include "im/restart.h"
 #include "ops/audit.h"
 #include "store/store_rename.h"
@@ -249,31 +248,6 @@ static enum err rename_frozen(const char *url, const struct store_schema *const 
     return e;
 }
 
-/* The new address of an account must not be one by which other servers know another account. */
-static enum err rename_is_free(const char *url, const struct store_schema *const *schemas,
-                               const struct renaming *renaming, struct why *why)
-{
-    struct store *store;
-    struct store_conf conf = { .url = url, .schemas = schemas };
-    slice owner = { 0 };
-    enum err e = store_open(&store, &conf, why);
-    if (e != OK)
-        return e;
-    e = foreign_known_in(store, slice_of(renaming->to), slice_of(renaming->old), renaming->arena,
-                         &owner);
-    if (e != OK) {
-        why_set(why, "%s: %s", url, err_text(e));
-    } else if (owner.ptr != NULL) {
-        why_set(why,
-                "%s is the mail address of %.*s, by which other servers know that account "
-                "(federation.mail-address)",
-                renaming->to, SLICE_ARG(owner));
-        e = E_EXISTS;
-    }
-    store_close(&store);
-    return e;
-}
-
 static enum err rename_with_notes(const struct node_file *file, const char *old, const char *to,
                                   struct arena *arena, struct why *why)
 {
@@ -294,8 +268,6 @@ static enum err rename_with_notes(const struct node_file *file, const char *old,
                 file->data, old);
         e = E_NOTFOUND;
     }
-    if (e == OK && !renaming.domain)
-        e = rename_is_free(url, schemas, &renaming, why);
     if (e == OK)
         e = store_rename(url, schemas, &renaming, &done, why);
     if (e == OK)

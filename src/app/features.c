@@ -54,14 +54,13 @@
 #include "gate/s2s/s2s_list_commands.h"
 #include "gate/web.h"
 #include "http/server.h"
-#include "im/abroad.h"
+#include "im/remote_domains.h"
 #include "im/audience.h"
 #include "im/caps.h"
 #include "im/component_rights.h"
 #include "im/component_shown.h"
-#include "im/contacts_abroad.h"
+#include "im/remote_contacts.h"
 #include "im/delegation.h"
-#include "im/farewell.h"
 #include "im/feature.h"
 #include "im/guest.h"
 #include "im/outgoing_count.h"
@@ -146,9 +145,8 @@ const struct feature *const features_all[] = {
     &session_feature,
     &message_feature,
     &archive_query_feature,
-    &farewell_feature, /* before the roster, whose rows it reads when an account is removed */
+    &presence_feature, /* before the roster, whose rows it reads when an account is removed */
     &roster_feature,
-    &presence_feature,
     &audience_feature,
     &users_feature,
     &templates_feature,
@@ -164,9 +162,9 @@ const struct feature *const features_all[] = {
     &outside_endpoint_feature,
     &devices_feature,
     &caps_feature,
-    &abroad_feature,
+    &remote_domains_feature,
     &outgoing_feature,
-    &contacts_abroad_feature,
+    &remote_contacts_feature,
     &component_shown_feature,
     &guest_feature,
     &capacity_feature,
@@ -222,8 +220,8 @@ const struct feature *const features_all[] = {
     &muc_alias_feature,
     &muc_owner_feature,
     &muc_ping_feature,
-    &muc_abroad_feature,
-    &muc_abroad_seats_feature,
+    &muc_remote_feature,
+    &muc_remote_seats_feature,
     &muc_missed_feature,
     &muc_removed_feature,
     &room_archive_feature,

@@ -17,7 +17,6 @@
 #include "home/here.h"
 #include "home/router.h"
 #include "im/account.h"
-#include "im/contact_name.h"
 #include "im/feature.h"
 #include "im/presence.h"
 #include "im/roster.h"
@@ -217,8 +216,6 @@ static void contacts_tell(const struct add *add, struct addition *item, enum sub
     bool approved = (item->delta.flags & ROSTER_PREAPPROVED) != 0;
     struct sub_result result = sub_next((enum sub_state)item->delta.state, approved, verb, SUB_OUT);
     item->delta.state = (uint8_t)result.state;
-    if (verb == SUB_SUBSCRIBE)
-        contact_name_asked_by_us(a, &item->delta, contact_name(a->roster, item->jid, CONTACT_SEEN));
     if ((result.actions & SUB_SET_PREAPPROVED) != 0)
         item->delta.flags |= ROSTER_PREAPPROVED;
     if ((result.actions & SUB_ROUTE) != 0 && !command_flag(add->call, "dry_run"))

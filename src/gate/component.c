@@ -19,7 +19,7 @@
 #include "home/remote.h"
 #include "home/router.h"
 #include "home/trail.h"
-#include "im/abroad.h"
+#include "im/remote_domains.h"
 #include "im/component_rights.h"
 #include "im/component_watch.h"
 #include "io/listen.h"
@@ -88,7 +88,7 @@ static void component_left(struct worker *w, slice domain, uint64_t link, enum e
 {
     (void)link, (void)e;
     if (!remote_known(w, domain))
-        abroad_seen(w, domain, ABROAD_FAILED);
+        remote_domain_seen(w, domain, DOMAIN_FAILED);
 }
 
 static void component_leave(struct component *c)
@@ -168,7 +168,7 @@ static void component_joined(struct worker *w, slice domain, uint64_t link, enum
     component_rights_tell(w, component_domain(c), component_tell, c);
     component_watch_begins(w, component_domain(c));
     if (!c->was_there)
-        abroad_seen(w, component_domain(c), ABROAD_UP);
+        remote_domain_seen(w, component_domain(c), DOMAIN_UP);
     xstream_go(&c->x);
 }
 

@@ -11,7 +11,7 @@
 #include "gate/component.h"
 #include "gate/web.h"
 #include "http/server.h"
-#include "im/abroad.h"
+#include "im/remote_domains.h"
 #include "im/component_shown.h"
 #include "im/test_node.h"
 #include "io/test_bed.h"
@@ -29,7 +29,7 @@ static const struct feature *const gate_features[] = {
     &message_feature,
     &roster_feature,
     &presence_feature,
-    &abroad_feature,
+    &remote_domains_feature,
     &component_shown_feature,
     &c2s_feature,
     &bosh_feature,
@@ -123,7 +123,7 @@ static inline int gate_open(void **state)
     t->w = &t->node->workers[0];
     worker_of_thread = t->w;
     edges_start(t->node, t->w);
-    abroad_feature.worker.start(t->w);
+    remote_domains_feature.worker.start(t->w);
     component_shown_feature.worker.start(t->w);
     edges_open(t->node, t->w);
     test_node_tick(t);
@@ -148,8 +148,8 @@ static inline int gate_close(void **state)
     bed_run(t->w->loop, gate_is_idle, t);
     component_shown_feature.worker.stop(t->w);
     component_shown_feature.worker.ended(t->w);
-    abroad_feature.worker.stop(t->w);
-    abroad_feature.worker.ended(t->w);
+    remote_domains_feature.worker.stop(t->w);
+    remote_domains_feature.worker.ended(t->w);
     edges_end(t->node, t->w);
     store_close(&t->store);
     node_destroy(&t->node);

@@ -20,8 +20,7 @@ struct edge_kept {
     uint64_t entry; /* of its sender; 0: it is not stored */
     int64_t sender; /* id of the account */
     bool unshown;   /* the sender does not archive it */
-    bool bare;      /* this and the next as in struct edge_word */
-    enum stanza_named named;
+    bool bare;      /* as in struct edge_word */
 };
 
 /* The fate of a stanza for a domain that nobody has here. */
@@ -29,7 +28,6 @@ struct edge_word {
     enum stanza_error error; /* SE_NONE: it goes; else what its sender is to be told */
     bool silent;             /* it does not go, and its sender is told nothing */
     bool bare;               /* it goes without its content */
-    enum stanza_named named; /* how it goes */
 };
 static inline bool edge_word_goes(const struct edge_word *word)
 {

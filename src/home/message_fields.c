@@ -13,13 +13,11 @@
 enum {
     ODD_TYPE = 1,
     ODD_TO = 2,
-    ODD_NAMED_AT = 2, /* enum stanza_named */
-    ODD_NAMED = 3 << ODD_NAMED_AT,
-    ODD_ARRIVED = 16,
-    ODD_REFUSED_AT = 5, /* enum stanza_refused */
+    ODD_ARRIVED = 4,
+    ODD_FROM = 8,
+    ODD_REFUSED_AT = 4, /* enum stanza_refused */
     ODD_REFUSED = 7 << ODD_REFUSED_AT,
-    ODD_FROM = 256,
-    ODD_MAX = 511,
+    ODD_MAX = 127,
     ODD_BYTES = 2
 };
 
@@ -43,7 +41,7 @@ static void pack_stanza(struct buf *out, const struct stanza *st)
     if (st != NULL)
         odd = (st->type == TYPE_INVALID ? ODD_TYPE : 0) | (st->bad_to ? ODD_TO : 0) |
               (st->bad_from ? ODD_FROM : 0) | (st->arrived ? ODD_ARRIVED : 0) |
-              (size_t)st->named << ODD_NAMED_AT | (size_t)st->refused_kind << ODD_REFUSED_AT;
+              (size_t)st->refused_kind << ODD_REFUSED_AT;
     message_number_pack(out, odd, ODD_BYTES);
     message_number_pack(out, 0, sizeof(uint32_t));
     if (st != NULL)
@@ -116,8 +114,7 @@ static bool read_stanza(struct message_reading *r, struct stanza **out)
 {
     uint64_t odd;
     slice text;
-    if (!message_number_read(r, &odd, ODD_BYTES) || odd > ODD_MAX ||
-        (odd & ODD_NAMED) > NAMED_MAIL << ODD_NAMED_AT || !read_slice(r, &text))
+    if (!message_number_read(r, &odd, ODD_BYTES) || odd > ODD_MAX || !read_slice(r, &text))
         return false;
     if (text.len == 0)
         return odd == 0;
@@ -128,7 +125,6 @@ static bool read_stanza(struct message_reading *r, struct stanza **out)
     (*out)->bad_to = (odd & ODD_TO) != 0;
     (*out)->bad_from = (odd & ODD_FROM) != 0;
     (*out)->arrived = (odd & ODD_ARRIVED) != 0;
-    (*out)->named = (uint8_t)((odd & ODD_NAMED) >> ODD_NAMED_AT);
     (*out)->refused_kind = (uint8_t)((odd & ODD_REFUSED) >> ODD_REFUSED_AT);
     return true;
 }

@@ -224,7 +224,6 @@ static struct all full_message(void)
     m.texts = buf_slice(&texts);
     m.st = stanza("<message from='a@localhost/r' to='b@localhost'><body>x</body></message>");
     m.st->bad_to = true;
-    m.st->named = NAMED_MAIL;
     m.st->arrived = true;
     m.st->refused_kind = REFUSED_SAID;
     return m;
@@ -277,7 +276,6 @@ static void assert_same(const struct all *a, const struct all *b)
     assert_true(slice_eq(a->jids, b->jids) && slice_eq(a->texts, b->texts));
     assert_true(slice_eq(stanza_to(a->st), stanza_to(b->st)));
     assert_int_equal(a->st->bad_to, b->st->bad_to);
-    assert_int_equal(a->st->named, b->st->named);
     assert_int_equal(a->st->arrived, b->st->arrived);
     assert_int_equal(a->st->refused_kind, b->st->refused_kind);
     assert_null(b->other);

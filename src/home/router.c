@@ -119,8 +119,7 @@ static enum routed route_remote(struct worker *w, slice domain, struct stanza *s
                      &(struct edge_kept){ .entry = entry.archive_id,
                                           .sender = entry.archive_id == 0 ? 0 : entry.owner,
                                           .unshown = entry.unshown,
-                                          .bare = word.bare,
-                                          .named = word.named });
+                                          .bare = word.bare });
     else
         route_refuse(w, st, origin, &word, text);
     return keep && origin.session != 0 ? ROUTE_PENDING : ROUTED;

@@ -36,8 +36,7 @@ struct account {
     uint64_t queue_bytes;  /* of all their queues */
     struct roster *roster; /* im/roster.h; NULL until READY */
     struct recents recents;
-    struct crossings *crossings; /* im/crossing.h; NULL: none */
-    struct given *given;         /* im/given.h; NULL: none */
+    struct given *given; /* im/given.h; NULL: none */
     struct mailbox mailbox;
     void *state_of[]; /* of features: account.slot of struct feature; its JID is behind them */
 };

@@ -15,7 +15,6 @@
 #include "im/account_life.h"
 #include "im/component_watch.h"
 #include "im/core.h"
-#include "im/crossing.h"
 #include "im/feature.h"
 #include "im/foreign.h"
 #include "im/guest.h"
@@ -219,11 +218,9 @@ static bool account_in_use(const struct actor *actor)
     return !list_empty(&a->sessions);
 }
 
-/* A disabled one knows what it has heard as long as others count on it: it may be enabled again. */
 static bool account_may_unload(struct actor *actor)
 {
-    const struct account *a = account_of(actor);
-    return mailbox_clean(a) && !(a->disabled && crossing_is_fresh(a));
+    return mailbox_clean(account_of(actor));
 }
 
 static void account_unload(struct actor *actor)

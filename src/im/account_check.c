@@ -72,8 +72,7 @@ void account_check(const struct actor *actor)
     ensure(a->storing == 0 || actor->pins > 0);
     ensure(a->state == ACTOR_READY || a->mailbox.len == 0);
     if (a->state == ACTOR_ABSENT && !a->disabled && !actor->unsure) /* what is gone has no past */
-        ensure(a->recents.received == NULL && a->recents.sent == NULL && a->given == NULL &&
-               a->crossings == NULL);
+        ensure(a->recents.received == NULL && a->recents.sent == NULL && a->given == NULL);
     ensure(!account_is_guest(a) || a->state != ACTOR_ABSENT || list_empty(&a->sessions));
     LIST_EACH (it, &a->sessions) {
         const struct session *s = CONTAINER_OF(it, const struct session, node);

@@ -7,7 +7,6 @@
 #include "home/here.h"
 #include "home/question.h"
 #include "im/account.h"
-#include "im/crossing.h"
 #include "im/feature.h"
 #include "im/given.h"
 #include "im/message.h"
@@ -154,7 +153,6 @@ void account_forget_past(struct account *a)
 {
     recent_free(&a->recents);
     given_free(a);
-    crossing_free(a);
 }
 
 /* Releases the state of features. Later stanzas find no such account. */

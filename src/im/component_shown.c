@@ -364,7 +364,7 @@ static void row_decide(struct account *a, enum err e, void *arg)
     struct row_held *row = arg;
     slice jid = { row->text, row->jid_len },
           contact = { row->text + row->jid_len, row->contact_len };
-    bool over = e == OK && presence_is_over(a, jid_split(jid).resource, contact, NAMED_USUAL);
+    bool over = e == OK && presence_is_over(a, jid_split(jid).resource, contact);
     if (over) /* else it stays until the next time */
         row_tell(a->worker, jid, contact);
     mem_free(&row);

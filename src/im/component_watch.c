@@ -10,6 +10,7 @@
 #include "im/account.h"
 #include "im/component_rights.h"
 #include "im/feature.h"
+#include "im/presence.h"
 #include "im/roster.h"
 #include "im/roster_view.h"
 #include "im/sessions.h"
@@ -193,7 +194,7 @@ static bool watch_is_asker(const struct session *s, slice component)
 
 static void watch_contacts_begin(struct worker *w, slice component)
 {
-    const struct session *s;
+    struct session *s;
     slice contact;
     component_watch_forget(w);
     if (!component_watchers_of_contacts())
@@ -203,7 +204,7 @@ static void watch_contacts_begin(struct worker *w, slice component)
             continue;
         for (struct roster_at at = { 0 }; roster_next(s->account, ROSTER_SEES, &at, &contact);)
             if (watch_is_unseen(w, contact, component))
-                EMIT(account.looks, s->account, contact);
+                presence_tell(s, contact, TYPE_PROBE);
     }
 }
 

@@ -28,6 +28,8 @@ struct core {
     struct map streams;  /* of the gate: by stream id; for streams whose session lives elsewhere */
     struct timer resend; /* of im/roster_out.c: what could not be stored is told again */
     uint32_t resend_ms;
+    struct timer unconfirmed; /* of im/remote_unsubscribe.c: what has no answer is told again */
+    uint32_t unconfirmed_ms, asked;
     struct stage_waits waits;
     struct map waiting;  /* of im/session_wait.c: by session id */
     struct list storing; /* of im/message.c: messages that are being written */
@@ -46,9 +48,7 @@ struct core {
         struct loop_defer defer;
         struct timer timer; /* looks again after the alarm */
     } budget;
-    struct shared_state shared;              /* groups of im/shared.h */
-    struct unsubscribed_table *unsubscribed; /* of im/unsubscribe_again.c; NULL: empty */
-    struct map emptied;                      /* of im/forget_later.c */
+    struct shared_state shared; /* groups of im/shared.h */
 };
 
 static inline struct core *core_of(const struct worker *w) { return worker_head(w)->core; }

@@ -115,9 +115,6 @@ struct account_events {
     void (*load)(struct account *a, struct store_batch *b);
     void (*loaded)(struct account *a, const struct store_batch *b, unsigned first);
     void (*unload)(struct account *a);
-    /* An error to the presence of a session, of an account that has none any more, or that does not
-     * exist any more. */
-    void (*error_to_nobody)(struct worker *w, const struct stanza *st);
     /* An account is made with a profile (im/account_life.h), or its profile changes: adds
      * statements to that transaction. They find its id in `account` by `jid`, where it has its row
      * already. Any worker. */
@@ -184,9 +181,6 @@ struct account_events {
     void (*watched_by)(const struct account *a, watched_by_fn *fn, void *arg);
     /* The account asks for the presence of a contact that it sees from now on. */
     void (*probed)(struct account *a, slice contact);
-    /* A component wants to see a contact that the account sees, here or elsewhere: one session asks
-     * for its presence, when there is room for that. */
-    void (*looks)(struct account *a, slice contact);
     /* A contact begins or ceases to see the account's presence, and has been told. */
     void (*contact_shown)(struct account *a, slice contact, bool shown);
     /* As session.wants, of a contact's resource elsewhere whose presence the account has seen. */
@@ -224,7 +218,6 @@ struct session_events {
     void (*took)(struct session *s);
     /* Its presence was broadcast, available or unavailable; st has no `to`. */
     void (*presence)(struct session *s, struct stanza *st);
-    void (*directs)(struct session *s, slice to); /* its client sends directed presence */
     /* It stays connected, but shows itself to nobody from now on: session.hidden (XEP-0186). */
     void (*hidden)(struct session *s);
     /* Its client sends a message or presence to a domain of ours. true: st was taken over, and
@@ -264,7 +257,7 @@ struct worker_events {
     void (*groups_changed)(struct worker *w);
     void (*node_gone)(struct worker *w, uint32_t node); /* another one: its sessions have ended */
     /* The server of a foreign domain is not to be reached; it is there again, and may have
-     * forgotten everything: im/abroad.h. local: for that domain or
+     * forgotten everything: im/remote_domains.h. local: for that domain or
      * service of ours, which a rule separates from it; empty: for all. */
     void (*domain_lost)(struct worker *w, slice domain, slice local);
     void (*domain_back)(struct worker *w, slice domain);

@@ -3,13 +3,9 @@
 #include "codec/xml_elem.h"
 #include "home/here.h"
 #include "home/host.h"
-#include "home/question.h"
 #include "home/remote.h"
-#include "im/account.h"
-#include "im/contact_name.h"
 #include "im/feature.h"
 #include "xmpp/ns.h"
-#include <stdatomic.h>
 
 bool foreign_is(const struct worker *w, slice domain)
 {
@@ -47,17 +43,8 @@ enum verdict foreign_arrives(struct worker *w, const struct stanza *st, struct r
     return v;
 }
 
-/* By which address its sender is known where it goes. At the home of that. */
-static enum stanza_named leaves_named(struct worker *w, const struct stanza *st)
-{
-    const struct account *a;
-    if (st->named != NAMED_USUAL || !foreign_renames(w, stanza_from_bare(st)))
-        return (enum stanza_named)st->named;
-    a = account_find(w, stanza_from_bare(st));
-    return a == NULL ? NAMED_USUAL : contact_name_of(a->roster, st);
-}
-
-struct edge_word foreign_leaves(struct worker *w, const struct stanza *st, bool again)
+/* again: nothing is counted. */
+static struct edge_word foreign_judge(struct worker *w, const struct stanza *st, bool again)
 {
     struct refusal why = { .error = SE_POLICY_VIOLATION, .again = again };
     enum verdict v = PASS;
@@ -65,7 +52,7 @@ struct edge_word foreign_leaves(struct worker *w, const struct stanza *st, bool 
     FEATURES_EACH (f, foreign.leaves)
         if (v == PASS)
             v = f->foreign.leaves(w, st, &why);
-    return v == PASS     ? (struct edge_word){ .bare = why.bare, .named = leaves_named(w, st) }
+    return v == PASS     ? (struct edge_word){ .bare = why.bare }
            : v == REFUSE ? (struct edge_word){ .error = why.error }
                          : (struct edge_word){ .silent = true };
 }
@@ -89,13 +76,18 @@ uint64_t foreign_pace_ms(const struct worker *w, slice remote)
     return most;
 }
 
+struct edge_word foreign_leaves(struct worker *w, const struct stanza *st)
+{
+    return foreign_judge(w, st, false);
+}
+
 bool foreign_bars(struct worker *w, slice from, slice to)
 {
     if (!foreign_pair(w, jid_split(from).domain, jid_split(to).domain))
         return false;
     struct stanza *probe =
         stanza_make(STANZA_PRESENCE, TYPE_PROBE, from, to, (slice){ 0 }, (slice){ 0 });
-    struct edge_word word = foreign_leaves(w, probe, true);
+    struct edge_word word = foreign_judge(w, probe, true);
     stanza_unref(&probe);
     return !edge_word_goes(&word);
 }
@@ -118,14 +110,6 @@ struct stanza *foreign_inward(struct worker *w, struct stanza *st)
     return st;
 }
 
-bool foreign_renames(struct worker *w, slice bare)
-{
-    FEATURES_EACH (f, foreign.renames)
-        if (f->foreign.renames(w, bare))
-            return true;
-    return false;
-}
-
 slice foreign_known_by(slice bare, struct arena *tmp)
 {
     slice account = { 0 };
@@ -135,57 +119,9 @@ slice foreign_known_by(slice bare, struct arena *tmp)
     return account;
 }
 
-enum err foreign_known_in(struct store *store, slice bare, slice but, struct arena *arena,
-                          slice *owner)
-{
-    enum err e = OK;
-    *owner = (slice){ 0 };
-    FEATURES_EACH (f, foreign.known_in)
-        if (e == OK && owner->ptr == NULL)
-            e = f->foreign.known_in(store, bare, but, arena, owner);
-    return e;
-}
+void foreign_changed(struct worker *w) { EMIT(foreign.changed, w); }
 
-static _Atomic uint64_t version;
-
-uint64_t foreign_version(void) { return atomic_load(&version); }
-
-void foreign_version_grows(struct worker *w)
-{
-    atomic_fetch_add(&version, 1);
-    EMIT(foreign.version_grown, w);
-}
-
-static void version_run(struct worker *w, void *message, const struct message_from *from)
-{
-    (void)message, (void)from;
-    foreign_version_grows(w);
-}
-
-const struct message_row foreign_version_message = {
-    .id = 131,
-    .scope = MESSAGE_CLUSTER,
-    .name = "foreign-version",
-    .size = sizeof(struct message_nothing),
-    .fields = message_no_fields,
-    .run = version_run,
-};
-
-void foreign_version_grows_everywhere(struct worker *w)
-{
-    foreign_version_grows(w);
-    each_home(w, &foreign_version_message, &(struct message_nothing){ 0 }, &(struct asker){ 0 });
-}
-
-/* All are told behind what this worker has let go by the old rules. */
-void foreign_changed(struct worker *w)
-{
-    foreign_version_grows_everywhere(w);
-    EMIT(foreign.before_changed, w);
-    EMIT(foreign.changed, w);
-}
-
-bool foreign_is_farewell(const struct stanza *st)
+bool foreign_is_ending(const struct stanza *st)
 {
     return st->kind == STANZA_PRESENCE &&
            (st->type == TYPE_UNAVAILABLE || st->type == TYPE_UNSUBSCRIBE ||
@@ -214,7 +150,6 @@ struct stanza *foreign_pass(struct stanza *st, const struct refusal *why)
     struct stanza *bare =
         stanza_make(st->kind, (enum stanza_type)st->type, stanza_from(st), stanza_to(st),
                     stanza_id(st), is_own_leave(st) ? slice_of(left) : (slice){ 0 });
-    bare->named = st->named;
     ensure(stage_is_alike(st, bare));
     stanza_unref(&st);
     return bare;
@@ -223,13 +158,7 @@ struct stanza *foreign_pass(struct stanza *st, const struct refusal *why)
 struct stanza *foreign_goes(struct stanza *st, const struct edge_word *word)
 {
     ensure(edge_word_goes(word));
-    st = foreign_pass(st, &(struct refusal){ .bare = word->bare });
-    if (st->named == word->named)
-        return st;
-    struct stanza *named = stanza_readdress(st, (slice){ 0 }, (slice){ 0 }); /* others have st */
-    named->named = (uint8_t)word->named;
-    stanza_unref(&st);
-    return named;
+    return foreign_pass(st, &(struct refusal){ .bare = word->bare });
 }
 
 slice foreign_parent(const struct node *n, slice local)

@@ -6,9 +6,7 @@
 #include "im/stage.h"
 
 struct arena;
-struct message_row;
 struct node;
-struct store;
 
 /* Why a domain of ours and a foreign one may not exchange stanzas, for operators. Static. */
 struct foreign_ban {
@@ -29,8 +27,7 @@ struct foreign_rules {
      */
     const struct foreign_ban *(*pair)(struct worker *w, slice local, slice remote);
     /* A stanza of a foreign domain, on the worker of its stream, before it is routed; and one that
-     * is for a foreign domain, on the worker of its sender, and if it has waited, perhaps again:
-     * there, and at the home of the foreign domain (why->again). PASS, DROP or REFUSE. */
+     * is for a foreign domain, on the worker of its sender. PASS, DROP or REFUSE. */
     enum verdict (*arrives)(struct worker *w, const struct stanza *st, struct refusal *why);
     enum verdict (*leaves)(struct worker *w, const struct stanza *st, struct refusal *why);
     /* A message for an account that is not there, or seems so, at its home. It is asked also where
@@ -43,26 +40,13 @@ struct foreign_rules {
      * here: behind the streams everything has the latter. On the worker of the stream. outward: a
      * new one, or NULL: it is the same. */
     struct stanza *(*outward)(struct worker *w, const struct stanza *st);
-    /* Whether other servers know this account of ours, a bare JID, by another address. */
-    bool (*renames)(struct worker *w, slice bare);
     /* The account that has this bare address beside its own with other servers, or claims it: no
      * other account may be made that has it. In tmp; ptr NULL: none. Any worker. */
     slice (*known_by)(slice bare, struct arena *tmp);
-    /* The same of a database that no server uses; `but` is an account that may have it. In arena.
-     */
-    enum err (*known_in)(struct store *store, slice bare, slice but, struct arena *arena,
-                         slice *owner);
-    /* That it was addressed so is marked in it (st->named, or the id of a request), and outward
-     * gives answers the address that was asked. Takes over st, of which nobody else has a
-     * reference. */
+    /* Takes over st. */
     struct stanza *(*inward)(struct worker *w, struct stanza *st);
-    /* Some pairs may exchange stanzas no longer, or again. On each worker: `before_changed` of all
-     * features, then `changed`. From the one on, until a moment after the other, what `changed`
-     * says in farewell still leaves. */
-    void (*before_changed)(struct worker *w);
+    /* Some pairs may exchange stanzas no longer, or again. On each worker. */
     void (*changed)(struct worker *w);
-    /* foreign_version() has grown. On each worker. */
-    void (*version_grown)(struct worker *w);
 };
 
 /* Neither a domain of ours nor a service nor a component, connected or not. */
@@ -70,35 +54,23 @@ bool foreign_is(const struct worker *w, slice domain);
 bool foreign_pair(struct worker *w, slice local, slice remote);
 /* Whether `remote` is a foreign domain that a rule keeps apart from our domain. */
 bool foreign_separates(struct worker *w, slice local, slice remote);
-/* Whether another rule than one for its domain keeps everything but farewells from an address,
- * which is bare, while our domain may speak with its own. Nothing is counted. At the home of
+/* Whether another rule than one for its domain keeps an address from `from` (foreign_is_ending()
+ * passes), which is bare, while our domain may speak with its own. Nothing is counted. At the home of
  * `from`. */
 bool foreign_bars(struct worker *w, slice from, slice to);
 const struct foreign_ban *foreign_ban(struct worker *w, slice local, slice remote);
 enum verdict foreign_arrives(struct worker *w, const struct stanza *st, struct refusal *why);
-/* One that leaves. again: it was let go when it was sent, and has waited; nothing is counted. */
-struct edge_word foreign_leaves(struct worker *w, const struct stanza *st, bool again);
+struct edge_word foreign_leaves(struct worker *w, const struct stanza *st);
 enum verdict foreign_to_nobody(struct worker *w, const struct stanza *st, struct refusal *why);
 uint64_t foreign_pace_ms(const struct worker *w, slice remote);
 struct stanza *foreign_outward(struct worker *w, const struct stanza *st);
 struct stanza *foreign_inward(struct worker *w, struct stanza *st); /* takes over st */
-bool foreign_renames(struct worker *w, slice bare);
 slice foreign_known_by(slice bare, struct arena *tmp);
-NODISCARD enum err foreign_known_in(struct store *store, slice bare, slice but, struct arena *arena,
-                                    slice *owner); /* ptr NULL: none */
 void foreign_changed(struct worker *w); /* for whoever has changed that: on each worker */
-/* Grows whenever what foreign_leaves() says may have become another, also of a single account: what
- * has waited since it was less is judged again. Any thread. */
-uint64_t foreign_version(void);
-void foreign_version_grows(struct worker *w); /* on each worker */
-/* On all nodes, behind what this worker has let go before: where the rules are others now that only
- * this worker knows, as those of an account. */
-void foreign_version_grows_everywhere(struct worker *w);
-extern const struct message_row foreign_version_message;
 
 /* What tells the other side that nothing more comes: passes where nothing else does, so that both
  * sides agree, but without its content. */
-bool foreign_is_farewell(const struct stanza *st);
+bool foreign_is_ending(const struct stanza *st);
 /* Takes over st, returns what goes on in its place. */
 struct stanza *foreign_pass(struct stanza *st, const struct refusal *why);
 /* The same for one that leaves, by a word that lets it go. */

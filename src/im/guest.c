@@ -7,7 +7,6 @@
 #include "home/host.h"
 #include "home/node.h"
 #include "im/feature.h"
-#include "im/foreign.h"
 #include "xmpp/jid.h"
 #include "xmpp/ns.h"
 #include <stdio.h>
@@ -37,18 +36,11 @@ static struct setting guest_max = {
     .unit = "sessions",
     .doc = "How many guests may be connected to this node at a time.",
 };
-static void guest_remote_changed(struct worker *w, const struct setting *s)
-{
-    (void)s;
-    foreign_version_grows(w);
-}
-
 static struct setting guest_remote = {
     .name = "guest.remote",
     .scope = SCOPE_DOMAIN,
     .type = PARAM_BOOL,
     .def = 0,
-    .changed = guest_remote_changed,
     .doc = "Whether guests can communicate with domains other than their own and its services.",
 };
 static struct metric guests_now = { .name = "muster_guests",

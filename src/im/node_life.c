@@ -25,7 +25,6 @@
 #include "im/budget_shed.h"
 #include "im/core.h"
 #include "im/feature.h"
-#include "im/forget_later.h"
 #include "im/message.h"
 #include "im/moves.h"
 #include "im/outgoing_count.h"
@@ -36,7 +35,6 @@
 #include "im/session_private.h"
 #include "im/session_wait.h"
 #include "im/stage_wait.h"
-#include "im/unsubscribe_again.h"
 #include "io/mesh.h"
 #include "io/work.h"
 #include "store/store.h"
@@ -68,7 +66,6 @@ static void core_init(struct worker *w)
     stage_waits_init(w);
     c->waits.session_goes_on = session_answered;
     session_waits_init(w);
-    forget_later_init(c);
     list_init(&c->storing);
     list_init(&c->acks);
     list_init(&c->endings);
@@ -83,13 +80,12 @@ static void core_fini(struct worker *w)
     restart_fini(w);
     moves_fini(w);
     timer_cancel(&w->core->resend);
+    timer_cancel(&w->core->unconfirmed);
     map_fini(&w->core->sessions);
     messages_forget(w);
     session_waits_fini(w);
     stage_waits_fini(w);
     shared_fini(w);
-    unsubscribe_again_free(w->core);
-    forget_later_fini(w->core);
     mem_free(&w->core);
 }
 
@@ -280,7 +276,7 @@ enum life_step {
     LIFE_OPEN,
     LIFE_STOPPING,
     LIFE_STOP,
-    LIFE_FAREWELL,
+    LIFE_COMPONENTS,
     LIFE_PART,
     LIFE_COUNT,
     LIFE_SAVE,
@@ -293,7 +289,7 @@ static void (*const life_steps[])(struct worker *w) = {
     [LIFE_OPEN] = life_open,
     [LIFE_STOPPING] = life_stopping,
     [LIFE_STOP] = life_stop,
-    [LIFE_FAREWELL] = restart_farewell,
+    [LIFE_COMPONENTS] = restart_tell_components,
     [LIFE_PART] = life_part,
     [LIFE_SAVE] = life_save,
     [LIFE_COUNT] = life_count,
@@ -462,7 +458,7 @@ void nodes_stop(struct node *const *nodes, unsigned count)
         work_pool_skip(nodes[i]->work); /* nobody waits for what has not begun */
     }
     wait_for_rest(nodes, count, REST_US);
-    everywhere_of(nodes, count, LIFE_FAREWELL);
+    everywhere_of(nodes, count, LIFE_COMPONENTS);
     wait_for_rest(nodes, count, PART_US);
     for (unsigned i = 0; i < count; i++)
         nodes[i]->parts = true;

@@ -14,7 +14,6 @@
 #include "home/question.h"
 #include "im/presence_in.h"
 #include "im/roster_account.h"
-#include "im/roster_out.h"
 #include "im/test_live.h"
 #include "io/mesh.h"
 #include <sqlite3.h>
@@ -557,43 +556,6 @@ static void test_announcements_are_settled(void **state)
     await_none(1, "SELECT count(*) FROM roster_out");
 }
 
-/* The account of node 1 tells that of node 0 what it has committed. */
-struct commitment {
-    const char *sender, *rcpt, *told; /* told: the address that hears when it has arrived */
-    uint64_t word;
-};
-
-static void commitment_tell(struct worker *w, void *arg)
-{
-    const struct commitment *c = arg;
-    struct stanza *st = stanza_make(STANZA_PRESENCE, TYPE_SUBSCRIBE, slice_of(c->sender),
-                                    slice_of(c->rcpt), (slice){ 0 }, (slice){ 0 });
-    roster_out_settle(w, st, c->word);
-    stanza_unref(&st);
-    route_send(w, stanza_make(STANZA_MESSAGE, TYPE_HEADLINE, slice_of(c->rcpt), slice_of(c->told),
-                              (slice){ 0 }, SLICE("<body>told</body>")));
-}
-
-/* The second word says the same as the first, but was not heard yet. */
-static void test_a_later_word_is_not_settled_by_an_earlier(void **state)
-{
-    (void)state;
-    struct stream *a = login(0, 1), *b = login(1, 0);
-    const char *row = "SELECT count(*) FROM roster_out WHERE word = 2";
-    struct commitment c[] = { { a->bare, b->bare, a->jid, 1 }, { a->bare, b->bare, a->jid, 2 } };
-    ask(0, arena_printf(live.tmp,
-                        "INSERT INTO roster_out(sender, rcpt, axis, verb, stanza, word) "
-                        "VALUES('%s', '%s', %d, %d, '', 2) RETURNING 1",
-                        a->bare, b->bare, AXIS_WISH, SUB_SUBSCRIBE));
-    node_call(live.node[1], 0, commitment_tell, &c[0]);
-    live_expect(a, "told"); /* what the account writes now is behind that write */
-    iq(a, "set", a->bare, "behind", "<echo xmlns='urn:test'>behind</echo>");
-    live_expect(a, "behind");
-    assert_int_equal(ask(0, row), 1);
-    node_call(live.node[1], 0, commitment_tell, &c[1]);
-    await_none(0, row);
-}
-
 static void test_directed_presence(void **state)
 {
     (void)state;
@@ -948,7 +910,6 @@ int main(void)
         cmocka_unit_test_setup(test_offline_message, reset),
         cmocka_unit_test_setup(test_subscription_and_presence, reset),
         cmocka_unit_test_setup(test_announcements_are_settled, reset),
-        cmocka_unit_test_setup(test_a_later_word_is_not_settled_by_an_earlier, reset),
         cmocka_unit_test_setup(test_directed_presence, reset),
         cmocka_unit_test_setup(test_stream_on_another_node, reset),
         cmocka_unit_test_setup(test_resumed_before_the_old_stream_ended, reset),

@@ -14,7 +14,6 @@
 #include "im/budget.h"
 #include "im/component_shown.h"
 #include "im/component_watch.h"
-#include "im/contact_name.h"
 #include "im/directed.h"
 #include "im/feature.h"
 #include "im/offline.h"
@@ -337,7 +336,6 @@ enum routed presence_direct(struct session *s, struct stanza *st, struct origin 
         stanza_unref(&st);
         return ROUTED;
     } else if (st->type == TYPE_AVAILABLE) {
-        EMIT(session.directs, s, stanza_to(st));
         directed_keeps(s->directed, stanza_to(st), ROOM_COPIES * (uint32_t)st->bytes);
         budget_weigh(s->account);
     }
@@ -418,7 +416,7 @@ static bool is_only_directed_to_component(const struct session *s, slice jid)
     return is_at_component(s, jid) && !(s->available && sees(s, jid_bare_of(jid)));
 }
 
-static void farewell_to_contacts(struct session *s)
+static void tell_component_contacts(struct session *s)
 {
     struct stanza *st = unavailable_from(s);
     slice contact;
@@ -429,11 +427,11 @@ static void farewell_to_contacts(struct session *s)
     stanza_unref(&st);
 }
 
-void presence_farewell(struct session *s)
+void presence_tell_components(struct session *s)
 {
     ensure(session_here(s));
     if (s->available)
-        farewell_to_contacts(s);
+        tell_component_contacts(s);
     directed_drop(s, is_only_directed_to_component, NULL); /* the rows go at once */
     component_shown_ends(s);
 }
@@ -454,9 +452,7 @@ struct show {
     enum stanza_type type;
 };
 
-/* named: of all but its presence as it is. */
-static void presence_tell_as(struct session *s, slice contact, enum stanza_type type,
-                             enum stanza_named named)
+void presence_tell(struct session *s, slice contact, enum stanza_type type)
 {
     struct stanza *st;
     if (!s->available || (type == TYPE_AVAILABLE && !stage_view(s, contact)))
@@ -470,17 +466,11 @@ static void presence_tell_as(struct session *s, slice contact, enum stanza_type 
     } else {
         st = stanza_make(STANZA_PRESENCE, type, session_jid(s), (slice){ 0 }, (slice){ 0 },
                          (slice){ 0 });
-        st->named = (uint8_t)named;
         if (type == TYPE_UNAVAILABLE && !presence_is_sent(s, contact))
             component_unshown(s, contact);
     }
     fan_one(s->account->worker, st, (slice){ 0 }, contact);
     stanza_unref(&st);
-}
-
-void presence_tell(struct session *s, slice contact, enum stanza_type type)
-{
-    presence_tell_as(s, contact, type, NAMED_USUAL);
 }
 
 static void show_session(struct session *s, void *arg)
@@ -499,7 +489,6 @@ static void look_session(struct session *s, void *arg)
 {
     const slice *contact = arg;
     s->was_seen = stage_view(s, *contact) || presence_is_sent(s, *contact);
-    s->was_named = (uint8_t)contact_name(s->account->roster, *contact, CONTACT_SEES);
 }
 
 void presence_look(struct account *a, slice contact)
@@ -512,7 +501,7 @@ static void hide_session(struct session *s, void *arg)
 {
     const slice *contact = arg;
     if (s->was_seen)
-        presence_tell_as(s, *contact, TYPE_UNAVAILABLE, (enum stanza_named)s->was_named);
+        presence_tell(s, *contact, TYPE_UNAVAILABLE);
     s->was_seen = false;
 }
 
@@ -535,19 +524,6 @@ static void review_session(struct session *s, void *arg)
 void presence_review(struct account *a, slice contact)
 {
     sessions_each(a, SESSIONS_AVAILABLE, review_session, &contact);
-}
-
-static void leave_name(struct session *s, void *arg)
-{
-    const slice *contact = arg;
-    if (contact_name(s->account->roster, *contact, CONTACT_SEES) != s->was_named)
-        hide_session(s, arg);
-}
-
-void presence_renamed(struct account *a, slice contact)
-{
-    ensure(account_here(a));
-    sessions_each(a, SESSIONS_AVAILABLE, leave_name, &contact);
 }
 
 void presence_probe(struct account *a, slice contact)

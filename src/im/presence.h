@@ -23,7 +23,7 @@ struct stanza *presence_shown_away(const struct stanza *own);
 
 /* The process ends, and the session with it: components that see the session are told now. They are
  * not connected yet when others are told, after the next start (im/account_frozen.h). */
-void presence_farewell(struct session *s);
+void presence_tell_components(struct session *s);
 
 /* Frees what presence holds of a session, tells nobody. After presence_session_ended() it is a
  * no-op. */
@@ -39,9 +39,6 @@ void presence_hide(struct account *a, slice contact);
 /* The roster was changed, and the contact sees the account as before, but rules about the roster
  * (stage VIEW) may show it more or less than when presence_look() was called. */
 void presence_review(struct account *a, slice contact);
-/* A contact that sees the account has asked for it by another of its addresses (im/contact_name.h):
- * by the one before, what it could see then is unavailable. */
-void presence_renamed(struct account *a, slice contact);
 /* Asks for the contact's presence on behalf of all available resources (§4.3.1). */
 void presence_probe(struct account *a, slice contact);
 /* It comes by itself: features ask for theirs (account.probed). */

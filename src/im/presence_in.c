@@ -4,22 +4,21 @@
 #include "base/metric.h"
 #include "home/message.h"
 #include "home/router.h"
-#include "im/abroad.h"
 #include "im/account.h"
 #include "im/component_watch.h"
-#include "im/contact_name.h"
 #include "im/directed.h"
 #include "im/feature.h"
 #include "im/foreign.h"
 #include "im/presence.h"
 #include "im/presence_pace.h"
+#include "im/remote_domains.h"
+#include "im/remote_unsubscribe.h"
 #include "im/roster.h"
 #include "im/roster_out.h"
 #include "im/session_queue.h"
 #include "im/sessions.h"
 #include "im/stage.h"
 #include "im/subscription.h"
-#include "im/unsubscribe_again.h"
 #include "xmpp/delivery.h"
 #include "xmpp/ns.h"
 
@@ -53,8 +52,7 @@ static void answer_with(struct session *s, void *arg)
 static bool probe_is_allowed(const struct account *a, const struct stanza *st)
 {
     slice asker = stanza_from_bare(st);
-    return slice_eq(asker, a->jid) ||
-           (roster_is_seen(a, asker) && !contact_name_is_other(a->roster, st, CONTACT_SEES));
+    return slice_eq(asker, a->jid) || roster_is_seen(a, asker);
 }
 
 /* §4.3.2. Not to accounts of ours, whose rosters agree by words (im/roster_out.h): it would take
@@ -64,10 +62,8 @@ static void probe_deny(struct worker *w, slice probed, const struct stanza *st)
     slice asker = stanza_from_bare(st);
     if (roster_out_confirms(worker_node(w), asker))
         return;
-    struct stanza *no =
-        stanza_make(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, probed, asker, (slice){ 0 }, (slice){ 0 });
-    no->named = st->named;
-    route_send(w, no);
+    route_send(w, stanza_make(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, probed, asker, (slice){ 0 },
+                              (slice){ 0 }));
 }
 
 /* §4.3.2. Another server that asks who is there may have forgotten it, so it is told also that
@@ -219,8 +215,7 @@ static void presence_deliver(struct account *a, struct stanza *st)
  * is told when the session ends. */
 static void presence_probe_answered(struct account *a, const struct stanza *st)
 {
-    bool far;
-    if (abroad_is_unsent(a->worker, st, &far))
+    if (remote_domain_is_unsent(a->worker, st))
         return;
     struct session *s = stanza_to_is_bare(st)
                             ? NULL
@@ -270,7 +265,6 @@ enum routed presence_to_account(struct account *a, struct stanza *st, struct ori
     default:
         presence_deliver(a, st);
         component_watch_contact(a, st);
-        unsubscribe_again_presence(a, st);
         break;
     }
     stanza_unref(&st);
@@ -288,9 +282,6 @@ void presence_to_nobody(struct worker *w, struct stanza *st)
         return;
     case TYPE_PROBE:
         probe_deny(w, stanza_to_bare(st), st);
-        break;
-    case TYPE_ERROR:
-        EMIT(account.error_to_nobody, w, st);
         break;
     default:
         break;
@@ -332,11 +323,11 @@ const struct feature presence_feature = {
     .session.restore = presence_pace_restore,
     .worker.slot = &presence_pace_worker,
     .worker.ended = presence_pace_ended,
+    .worker.domain_back = remote_unsubscribe_soon,
     .account.remove = roster_out_remove,
-    .account.created = subscription_account_created,
-    .account.left_disabled = subscription_account_left,
-    .account.deleted = unsubscribe_again_deleted,
-    .account.disowned = subscription_account_disowned,
-    .account.enabled = subscription_account_enabled,
+    .account.created = subscription_account_changed,
+    .account.left_disabled = subscription_account_changed,
+    .account.disowned = subscription_account_changed,
+    .account.enabled = subscription_replay,
     .messages = (const struct message_row *const[]){ &replay_message, &settled_message, NULL },
 };

@@ -342,12 +342,12 @@ static void save_more(struct saving *all)
     }
 }
 
-void restart_farewell(struct worker *w)
+void restart_tell_components(struct worker *w)
 {
     struct session *s;
     for (uint32_t i = 0; (s = sessions_next(w, &i)) != NULL;)
         if (s->state == SESSION_HIBERNATING && s->sm != 2)
-            presence_farewell(s);
+            presence_tell_components(s);
 }
 
 void restart_save(struct worker *w)

@@ -14,7 +14,7 @@ struct worker;
 
 /* On its thread, before streams of components are closed: components are told of sessions that end
  * and cannot be resumed. */
-void restart_farewell(struct worker *w);
+void restart_tell_components(struct worker *w);
 /* On its thread, streams are closed already. The step of the node's life lasts until the store has
  * answered all, but not longer than five seconds, nor than one without an answer. The log says what
  * it did not take and what it did not answer. */

@@ -22,10 +22,8 @@ struct session;
 struct worker;
 
 enum {
-    ROSTER_LISTED = 1,       /* clients see it; else it only keeps a request (RFC 6121 §3.1.3) */
-    ROSTER_PREAPPROVED = 2,  /* §3.4 */
-    ROSTER_SEEN_BY_MAIL = 4, /* this and the next: im/contact_name.h */
-    ROSTER_ASKED_BY_MAIL = 8,
+    ROSTER_LISTED = 1,      /* clients see it; else it only keeps a request (RFC 6121 §3.1.3) */
+    ROSTER_PREAPPROVED = 2, /* §3.4 */
     ROSTER_REQUEST_BYTES_MAX = 8192
 };
 

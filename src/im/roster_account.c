@@ -188,21 +188,15 @@ static const struct store_migration roster_migrations[] = {
     "(SELECT owner FROM roster WHERE jid = $2 OR jid LIKE '%@' || $2 UNION SELECT id FROM "        \
     "account WHERE jid IN ($1, $2) OR jid LIKE '%@' || $1 OR jid LIKE '%@' || $2)"
 /* Contacts on other servers know the old addresses. They are told that this one has no subscription
- * any more, by im/farewell.h, which has read the states before; nobody can tell them of a domain
- * that is not served. So the new one has none, either, except by the mail address, which it
- * keeps. A contact that clients do not see has nothing left then. */
-#define ROSTER_ABROAD                                                                              \
+ * any more, by im/remote_unsubscribe.h, whose rows are made before; nobody can tell them of a domain
+ * that is not served. So the new one has none, either. A contact that clients do not see has
+ * nothing left then. */
+#define ROSTER_REMOTE                                                                              \
     "owner IN (SELECT id FROM account WHERE jid IN ($1, $2) OR jid LIKE '%@' || $1 OR "            \
     "jid LIKE '%@' || $2) AND NOT EXISTS (SELECT 1 FROM account o WHERE o.jid = roster.jid)"
 #define ROSTER_PARTED                                                                              \
-    "UPDATE roster SET state = CASE "                                                              \
-    "WHEN (flags & 8) <> 0 AND state IN (1, 3, 7) THEN 1 "                                         \
-    "WHEN (flags & 8) <> 0 AND state IN (4, 5, 8) THEN 4 "                                         \
-    "WHEN (flags & 4) <> 0 AND state IN (2, 3, 5) THEN 2 "                                         \
-    "WHEN (flags & 4) <> 0 AND state IN (6, 7, 8) THEN 6 ELSE 0 END, "                             \
-    "request = CASE WHEN (flags & 4) <> 0 THEN request END WHERE (flags & 12) <> 12 AND "          \
-    ROSTER_ABROAD
-#define ROSTER_EMPTIED "DELETE FROM roster WHERE state = 0 AND (flags & 3) = 0 AND " ROSTER_ABROAD
+    "UPDATE roster SET state = 0, request = NULL WHERE " ROSTER_REMOTE
+#define ROSTER_EMPTIED "DELETE FROM roster WHERE state = 0 AND (flags & 3) = 0 AND " ROSTER_REMOTE
 static const struct store_schema roster_schema = {
     .feature = "roster", .migrations = roster_migrations, .stmts = roster_stmts,
     .addresses = (const struct store_address[]){

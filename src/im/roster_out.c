@@ -14,11 +14,12 @@
 #include "home/router.h"
 #include "im/account.h"
 #include "im/core.h"
-#include "im/crossing.h"
-#include "im/forget_later.h"
+#include "im/foreign.h"
 #include "im/presence_in.h"
+#include "im/remote_unsubscribe.h"
 #include "im/roster.h"
-#include <stdio.h>
+
+enum { EMPTIED_US = 10 * 60 * 1000000 };
 
 enum roster_axis roster_out_axis(enum sub_verb verb)
 {
@@ -45,20 +46,18 @@ enum sub_verb roster_out_verb(const struct stanza *st)
 
 /* clang-format off */
 static struct store_stmt stmt_out_put = {
-    .name = "roster.out-put", .params = "ttiiti", .cols = "",
-    .sql = "INSERT INTO roster_out (sender, rcpt, axis, verb, stanza, word) "
-           "VALUES ($1, $2, $3, $4, $5, $6) "
+    .name = "roster.out-put", .params = "ttiit", .cols = "",
+    .sql = "INSERT INTO roster_out (sender, rcpt, axis, verb, stanza) VALUES ($1, $2, $3, $4, $5) "
            "ON CONFLICT (sender, rcpt, axis) DO UPDATE SET verb = excluded.verb, "
-           "stanza = excluded.stanza, word = excluded.word",
+           "stanza = excluded.stanza",
 };
-static struct store_stmt stmt_out_done = { /* not if a later word has replaced it */
-    .name = "roster.out-done", .params = "ttiii", .cols = "",
-    .sql = "DELETE FROM roster_out WHERE sender = $1 AND rcpt = $2 AND axis = $3 AND verb = $4 "
-           "AND word <= $5",
+static struct store_stmt stmt_out_done = { /* not if another word has replaced it */
+    .name = "roster.out-done", .params = "ttii", .cols = "",
+    .sql = "DELETE FROM roster_out WHERE sender = $1 AND rcpt = $2 AND axis = $3 AND verb = $4",
 };
 static struct store_stmt stmt_out_page = {
-    .name = "roster.out-page", .params = "tti", .cols = "ttiitii",
-    .sql = "SELECT sender, rcpt, axis, verb, stanza, word, due FROM roster_out "
+    .name = "roster.out-page", .params = "tti", .cols = "ttiiti",
+    .sql = "SELECT sender, rcpt, axis, verb, stanza, due FROM roster_out "
            "WHERE (sender, rcpt, axis) > ($1, $2, $3) ORDER BY sender, rcpt, axis LIMIT 100",
 };
 static struct store_stmt stmt_out_delete = {
@@ -66,17 +65,28 @@ static struct store_stmt stmt_out_delete = {
     .sql = "DELETE FROM roster_out WHERE sender = $1 OR rcpt = $1",
 };
 static struct store_stmt stmt_out_forget = {
-    .name = "roster.out-forget", .params = "tiii", .cols = "",
-    .sql = "INSERT INTO roster_out (sender, rcpt, axis, verb, stanza, word, due) "
-           "SELECT $1, account.jid, $2, 0, '', $3, $4 FROM roster "
+    .name = "roster.out-forget", .params = "tii", .cols = "",
+    .sql = "INSERT INTO roster_out (sender, rcpt, axis, verb, stanza, due) "
+           "SELECT $1, account.jid, $2, 0, '', $3 FROM roster "
            "JOIN account ON account.id = roster.owner WHERE roster.jid = $1 "
            "ON CONFLICT (sender, rcpt, axis) DO NOTHING",
 };
-/* These change nothing, but meet a row: that of an account, which may be disabled, or a word. */
-static struct store_stmt stmt_still_there = {
-    .name = "roster.still-there", .params = "ti", .cols = "",
-    .sql = "UPDATE account SET disabled = disabled WHERE jid = $1 AND id = $2",
+/* Contacts on other servers, by the state: REMOTE_UNSUBSCRIBE and REMOTE_UNSUBSCRIBED. Who was only
+ * asked for approval learns nothing. Most contacts of ours have an account; others are left out
+ * when it is their turn. */
+#define OUT_REMOTE_ROWS                                                                            \
+    "roster.jid, 0, (CASE WHEN roster.state IN (1, 3, 4, 5, 7, 8) THEN 1 ELSE 0 END) + "           \
+    "(CASE WHEN roster.state IN (6, 7, 8) THEN 2 ELSE 0 END), ''"
+#define OUT_REMOTE_OF                                                                              \
+    "roster.state NOT IN (0, 2) AND NOT EXISTS (SELECT 1 FROM account o WHERE o.jid = roster.jid) " \
+    "ON CONFLICT (sender, rcpt, axis) DO UPDATE SET verb = roster_out.verb | excluded.verb, "      \
+    "due = excluded.due"
+static struct store_stmt stmt_out_remote = {
+    .name = "roster.out-remote", .params = "tii", .cols = "",
+    .sql = "INSERT INTO roster_out (sender, rcpt, axis, verb, stanza, due) SELECT $1, "
+           OUT_REMOTE_ROWS ", $3 FROM roster WHERE roster.owner = $2 AND " OUT_REMOTE_OF,
 };
+/* These change nothing, but meet a row: that of an account, which may be disabled, or a word. */
 static struct store_stmt stmt_there = {
     .name = "roster.there", .params = "t", .cols = "",
     .sql = "UPDATE account SET disabled = disabled WHERE jid = $1",
@@ -104,10 +114,10 @@ static struct store_stmt stmt_out_doubt = {
            "WHERE r.owner = o.id AND r.jid = $2 AND r.state IN (6, 7, 8)))",
 };
 static struct store_stmt stmt_out_anew = {
-    .name = "roster.out-anew", .params = "ittiii", .cols = "",
-    .sql = "INSERT INTO roster_out (sender, rcpt, axis, verb, stanza, word) "
-           "SELECT $2, m.jid, $5, $6, '<presence from=''' || $2 || ''' to=''' || m.jid || "
-           "''' type=''subscribe''>' || $3 || '</presence>', $4 "
+    .name = "roster.out-anew", .params = "itii", .cols = "",
+    .sql = "INSERT INTO roster_out (sender, rcpt, axis, verb, stanza) "
+           "SELECT $2, m.jid, $3, $4, '<presence from=''' || $2 || ''' to=''' || m.jid || "
+           "''' type=''subscribe''/>' "
            "FROM roster m JOIN account o ON o.jid = m.jid "
            "WHERE m.owner = $1 AND m.state IN (1, 3, 7) AND o.disabled = 0 AND NOT EXISTS "
            "(SELECT 1 FROM roster r WHERE r.owner = o.id AND r.jid = $2 AND "
@@ -122,11 +132,10 @@ static struct store_stmt stmt_out_unforget = {
 /* Requests and subscriptions of accounts of ours that came before this one. A request to who had
  * the address before is perhaps granted now: it is said again, and answered at once. */
 static struct store_stmt stmt_out_meet = {
-    .name = "roster.out-meet", .params = "itiiii", .cols = "",
-    .sql = "INSERT INTO roster_out (sender, rcpt, axis, verb, stanza, word) "
-           "SELECT o.jid, $2, $4, $5, '<presence from=''' || o.jid || ''' to=''' || $2 || "
-           "''' type=''subscribe''><word xmlns=''" NS_ROSTER_OUT "'' n=''' || CAST($3 AS TEXT) || "
-           "''' of=''' || CAST(o.id AS TEXT) || '''/></presence>', $3 "
+    .name = "roster.out-meet", .params = "itiii", .cols = "",
+    .sql = "INSERT INTO roster_out (sender, rcpt, axis, verb, stanza) "
+           "SELECT o.jid, $2, $3, $4, '<presence from=''' || o.jid || ''' to=''' || $2 || "
+           "''' type=''subscribe''/>' "
            "FROM roster m JOIN account o ON o.id = m.owner "
            "WHERE m.jid = $2 AND m.state IN (1, 3, 4, 5, 7, 8) AND o.disabled = 0 AND EXISTS "
            "(SELECT 1 FROM account a WHERE a.id = $1 AND a.disabled = 0) AND "
@@ -134,14 +143,14 @@ static struct store_stmt stmt_out_meet = {
            "r.jid = o.jid AND r.state IN (6, 7, 8)) OR NOT EXISTS "
            "(SELECT 1 FROM roster r WHERE r.owner = $1 AND r.jid = o.jid AND "
            "r.state IN (2, 3, 5, 6, 7, 8)) AND NOT EXISTS (SELECT 1 FROM roster_out f "
-           "WHERE f.sender = $2 AND f.rcpt = o.jid AND f.axis = $6)) "
+           "WHERE f.sender = $2 AND f.rcpt = o.jid AND f.axis = $5)) "
            "ON CONFLICT (sender, rcpt, axis) DO NOTHING",
 };
 static struct store_stmt *const stmts[] = { &stmt_out_doubt, &stmt_out_anew,
                                             &stmt_out_unforget, &stmt_out_meet,
                                             &stmt_out_put,
                                             &stmt_out_done, &stmt_out_page, &stmt_out_delete,
-                                            &stmt_out_forget, &stmt_there, &stmt_still_there,
+                                            &stmt_out_forget, &stmt_out_remote, &stmt_there,
                                             &stmt_settled, &stmt_look, &stmt_forgotten, NULL };
 
 static const struct store_migration migrations[] = {
@@ -157,13 +166,19 @@ static const struct store_migration migrations[] = {
       "CREATE INDEX roster_out_rcpt ON roster_out(rcpt)" },
     { 4, "ALTER TABLE roster_out ADD COLUMN due INTEGER NOT NULL DEFAULT 0",
       "ALTER TABLE roster_out ADD COLUMN due BIGINT NOT NULL DEFAULT 0" },
+    { 5, "ALTER TABLE roster_out DROP COLUMN word", "ALTER TABLE roster_out DROP COLUMN word" },
     { 0 }
 };
+/* Contacts on other servers know an account that gets another address by the old one: $1. */
+#define OUT_RENAMED                                                                                \
+    "INSERT INTO roster_out (sender, rcpt, axis, verb, stanza, due) SELECT $1, " OUT_REMOTE_ROWS   \
+    ", 0 FROM roster JOIN account ON account.id = roster.owner WHERE account.jid IN ($1, $2) AND " \
+    OUT_REMOTE_OF
 static const struct store_address addresses[] = {
     { "roster_out", "sender", .kind = STORE_JID, .beside = "rcpt axis" },
     { "roster_out", "rcpt", .kind = STORE_JID, .beside = "sender axis",
       .after = "DELETE FROM roster_out WHERE sender = rcpt" },
-    { "roster_out", "stanza", .kind = STORE_START_TAG },
+    { "roster_out", "stanza", .kind = STORE_START_TAG, .after = OUT_RENAMED },
     { 0 },
 };
 const struct store_schema roster_out_schema = {
@@ -183,8 +198,7 @@ bool roster_out_confirms(const struct node *n, slice bare)
     return domain.len != bare.len && node_serves(n, domain);
 }
 
-void roster_out_put(struct store_batch *b, const struct worker *w, const struct stanza *st,
-                    uint64_t number)
+void roster_out_put(struct store_batch *b, const struct worker *w, const struct stanza *st)
 {
     enum sub_verb verb = roster_out_verb(st);
     struct buf text;
@@ -193,36 +207,42 @@ void roster_out_put(struct store_batch *b, const struct worker *w, const struct 
     buf_init(&text, XML_STANZA_MAX);
     stanza_store(&text, st);
     STORE_ADD(b, &stmt_out_put, 1, SV_T(stanza_from_bare(st)), SV_T(stanza_to_bare(st)),
-              SV_I(roster_out_axis(verb)), SV_I(verb), SV_T(buf_fit(&text)), SV_I(number));
+              SV_I(roster_out_axis(verb)), SV_I(verb), SV_T(buf_fit(&text)));
     buf_fini(&text);
 }
 
 /* A bare JID has no character that XML writes in another way (RFC 7622 §3.3.1). */
-void roster_out_ask_anew(struct store_batch *b, slice jid, int64_t id, int64_t first_id,
-                         uint64_t number)
+void roster_out_ask_anew(struct store_batch *b, slice jid, int64_t id, int64_t first_id)
 {
-    char word[120];
-    snprintf(word, sizeof word, "<word xmlns='" NS_ROSTER_OUT "' n='%llu' of='%lld'/>",
-             (unsigned long long)number, (long long)id);
     STORE_ADD(b, &stmt_out_doubt, STORE_ANY_ROWS, SV_I(id), SV_T(jid));
-    STORE_ADD(b, &stmt_out_anew, STORE_ANY_ROWS, SV_I(id), SV_T(jid), SV_T(slice_of(word)),
-              SV_I(number), SV_I(AXIS_WISH), SV_I(SUB_SUBSCRIBE));
+    STORE_ADD(b, &stmt_out_anew, STORE_ANY_ROWS, SV_I(id), SV_T(jid), SV_I(AXIS_WISH),
+              SV_I(SUB_SUBSCRIBE));
     STORE_ADD(b, &stmt_out_unforget, STORE_ANY_ROWS, SV_T(jid), SV_I(AXIS_FORGET), SV_I(first_id));
-    STORE_ADD(b, &stmt_out_meet, STORE_ANY_ROWS, SV_I(id), SV_T(jid), SV_I(number), SV_I(AXIS_WISH),
+    STORE_ADD(b, &stmt_out_meet, STORE_ANY_ROWS, SV_I(id), SV_T(jid), SV_I(AXIS_WISH),
               SV_I(SUB_SUBSCRIBE), SV_I(AXIS_FORGET));
 }
 
-void roster_out_done(struct store_batch *b, const struct stanza *st, uint64_t number)
+static void add_done(struct store_batch *b, const struct stanza *st, int rows)
 {
     enum sub_verb verb = roster_out_verb(st);
-    STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(stanza_from_bare(st)),
-              SV_T(stanza_to_bare(st)), SV_I(roster_out_axis(verb)), SV_I(verb), SV_I(number));
+    STORE_ADD(b, &stmt_out_done, rows, SV_T(stanza_from_bare(st)), SV_T(stanza_to_bare(st)),
+              SV_I(roster_out_axis(verb)), SV_I(verb));
+}
+
+void roster_out_done(struct store_batch *b, const struct stanza *st)
+{
+    add_done(b, st, STORE_ANY_ROWS);
+}
+
+void roster_out_take(struct store_batch *b, const struct stanza *st, slice rcpt)
+{
+    add_done(b, st, 1);
+    STORE_ADD(b, &stmt_forgotten, 0, SV_T(stanza_from_bare(st)), SV_T(rcpt), SV_I(AXIS_FORGET));
 }
 
 void roster_out_forgotten(struct store_batch *b, slice jid, slice rcpt)
 {
-    STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(jid), SV_T(rcpt), SV_I(AXIS_FORGET), SV_I(0),
-              SV_I(INT64_MAX));
+    STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(jid), SV_T(rcpt), SV_I(AXIS_FORGET), SV_I(0));
 }
 
 void roster_out_add_absent(struct store_batch *b, slice bare)
@@ -247,17 +267,6 @@ const char *roster_out_settled_text(const struct store_batch *b, unsigned stmt)
                                            : NULL;
 }
 
-void roster_out_add_present(struct store_batch *b, slice bare, int64_t id)
-{
-    ensure(id > 0);
-    STORE_ADD(b, &stmt_still_there, 1, SV_T(bare), SV_I(id));
-}
-
-void roster_out_add_forgotten(struct store_batch *b, slice jid, slice rcpt)
-{
-    STORE_ADD(b, &stmt_forgotten, 0, SV_T(jid), SV_T(rcpt), SV_I(AXIS_FORGET));
-}
-
 bool roster_out_knows(const struct node *n, slice sender)
 {
     uint32_t node;
@@ -275,39 +284,47 @@ bool roster_out_is_here(const struct node *n, slice sender)
 /* A subscription stanza of an account of another node is committed here (architecture §3). */
 struct settled {
     slice sender, rcpt;
-    int64_t axis, verb, word;
+    int64_t axis, verb;
 };
 
-void roster_out_settle(struct worker *w, const struct stanza *st, uint64_t number)
+void roster_out_settle(struct worker *w, const struct stanza *st)
 {
     enum sub_verb verb = roster_out_verb(st);
     slice sender = stanza_from_bare(st);
     if (roster_out_confirms(worker_node(w), sender) && !roster_out_is_here(worker_node(w), sender))
         home_send(w, sender, &settled_message,
-                  &(struct settled){ sender, stanza_to_bare(st), roster_out_axis(verb), verb,
-                                     (int64_t)number });
+                  &(struct settled){ sender, stanza_to_bare(st), roster_out_axis(verb), verb });
 }
 
 void roster_out_settle_forgotten(struct worker *w, slice sender, slice rcpt)
 {
     if (!roster_out_is_here(worker_node(w), sender))
         home_send(w, sender, &settled_message,
-                  &(struct settled){ sender, rcpt, AXIS_FORGET, 0, INT64_MAX });
+                  &(struct settled){ sender, rcpt, AXIS_FORGET, 0 });
+}
+
+static void row_delete(struct worker *w, const struct settled *s)
+{
+    struct store_batch *b = store_write(worker_store(w), hash_keyed(s->sender));
+    STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(s->sender), SV_T(s->rcpt), SV_I(s->axis),
+              SV_I(s->verb));
+    store_submit(b, worker_loop(w), 0, NULL, NULL);
 }
 
 static void settled_run(struct worker *w, void *message, const struct message_from *from)
 {
-    const struct settled *s = message;
-    struct store_batch *b = store_write(worker_store(w), hash_keyed(s->sender));
     (void)from;
-    STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(s->sender), SV_T(s->rcpt), SV_I(s->axis),
-              SV_I(s->verb), SV_I(s->word));
-    store_submit(b, worker_loop(w), 0, NULL, NULL);
+    row_delete(w, message);
+}
+
+void roster_out_confirmed(struct worker *w, slice sender, slice rcpt, unsigned words)
+{
+    row_delete(w, &(struct settled){ sender, rcpt, AXIS_FORGET, words });
 }
 
 static const struct message_field settled_fields[] = {
     F_BARE(struct settled, sender), F_BARE(struct settled, rcpt), F_I64(struct settled, axis),
-    F_I64(struct settled, verb),    F_I64(struct settled, word),  { 0 }
+    F_I64(struct settled, verb),    { 0 }
 };
 const struct message_row settled_message = { .id = 12,
                                              .scope = MESSAGE_CLUSTER,
@@ -353,6 +370,7 @@ struct replay {
     struct arena *arena; /* of the slices */
     slice only;          /* ptr NULL: every sender whose home is this worker */
     slice about;         /* ptr NULL: whoever the sender and the recipient are */
+    bool ends;           /* AXIS_FORGET alone */
     slice sender, rcpt;  /* the last row that was read */
     int64_t axis;
 };
@@ -364,18 +382,16 @@ struct pending {
     slice rcpt, text;
     enum roster_axis axis;
     enum sub_verb verb;
-    int64_t word; /* its number */
-    int64_t due;  /* that it was emptied: of the wall clock, in us; not before that */
+    int64_t due; /* of AXIS_FORGET: wall clock, in us; not before that */
 };
 
-static void send_forget(struct worker *w, slice jid, slice rcpt, int64_t word)
+static void send_forget(struct worker *w, slice jid, slice rcpt)
 {
     struct buf xml;
     struct xml_write x;
     xml_begin(&x, &xml, XML_PART_MAX);
     xml_open(&x, "forget", NS_ROSTER_OUT);
     xml_attr(&x, "jid", jid);
-    xml_attr_int(&x, "n", word);
     xml_close(&x);
     /* From a domain of ours: that of the account may be none any more. */
     route_send(w, stanza_make_buf(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, roster_out_domain_of(rcpt),
@@ -386,14 +402,8 @@ static void send_forget(struct worker *w, slice jid, slice rcpt, int64_t word)
  * wrong; and one that is enabled or deleted is filled no more. */
 static bool waits_to_forget(const struct account *a, const struct pending *p)
 {
-    struct worker *w = p->worker;
-    int64_t early_us = p->due - (int64_t)loop_wall_us(worker_loop(w));
-    if (p->axis != AXIS_FORGET)
-        return false;
-    if (forget_later_waits(w, a->jid))
-        return true;
-    return a->disabled && early_us > 0 && early_us <= FORGET_LATER_MS * INT64_C(1000) &&
-           p->ways->later(w, a->jid, (uint64_t)early_us / 1000 + 1);
+    int64_t early_us = p->due - (int64_t)loop_wall_us(worker_loop(p->worker));
+    return p->axis == AXIS_FORGET && a->disabled && early_us > 0 && early_us <= EMPTIED_US;
 }
 
 /* Whether the roster still says what the row says: a later change sends its own stanza. */
@@ -413,34 +423,29 @@ static bool still_says(const struct account *a, const struct pending *p)
     return false;
 }
 
-static void drop_row(struct account *a, const struct pending *p)
-{
-    struct store_batch *b = store_write(worker_store(p->worker), hash_keyed(a->jid));
-    STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(a->jid), SV_T(p->rcpt), SV_I(p->axis),
-              SV_I(p->verb), SV_I(p->word));
-    store_submit(b, worker_loop(p->worker), 0, NULL, NULL);
-}
-
 static void send_again(struct account *a, enum err e, void *arg)
 {
     struct pending *p = arg;
     struct arena *arena = p->arena;
     struct worker *w = p->worker;
+    bool ends = p->axis == AXIS_FORGET, ours = roster_out_confirms(worker_node(w), p->rcpt);
     struct stanza *st;
     /* A disabled account says nothing until it is enabled, which replays all. That another one was
      * deleted, which had the address before it, is no word of its own. */
     if (e != OK)
         roster_out_later(w); /* it is not known whether it still says so */
     else if (waits_to_forget(a, p))
+        remote_unsubscribe_later(w);
+    else if (ends && !ours)
+        remote_unsubscribe(a, p->rcpt, (unsigned)p->verb, p->due);
+    else if (a->disabled && !ends)
         ;
-    else if (a->disabled && p->axis != AXIS_FORGET)
-        ;
-    else if (p->axis == AXIS_FORGET && !still_says(a, p))
+    else if (ends && !still_says(a, p))
         p->ways->keep(a, p->rcpt);
     else if (!still_says(a, p))
-        drop_row(a, p);
-    else if (p->axis == AXIS_FORGET)
-        send_forget(w, a->jid, p->rcpt, p->word);
+        row_delete(w, &(struct settled){ a->jid, p->rcpt, p->axis, p->verb });
+    else if (ends)
+        send_forget(w, a->jid, p->rcpt);
     else if (stanza_load(&st, p->text, worker_xml(w), arena) == OK)
         p->ways->send(a, st);
     arena_destroy(&arena);
@@ -459,7 +464,8 @@ static void roster_out_replay_row(struct replay *r, const struct store_batch *b,
     int64_t axis = store_int(b, 0, row, 2), verb = store_int(b, 0, row, 3);
     slice sender = store_text(b, 0, row, 0);
     if (!roster_out_is_wanted(r, sender, store_text(b, 0, row, 1)) || axis < 0 ||
-        axis > AXIS_GRANT || verb < 0 || verb >= SUB_VERB_COUNT)
+        axis > AXIS_GRANT || (r->ends && axis != AXIS_FORGET) || verb < 0 ||
+        verb >= SUB_VERB_COUNT)
         return;
     struct arena *arena = arena_create(0);
     struct pending *p = arena_new(arena, struct pending, 1);
@@ -471,8 +477,7 @@ static void roster_out_replay_row(struct replay *r, const struct store_batch *b,
         .text = slice_dup(arena, store_text(b, 0, row, 4)),
         .axis = (enum roster_axis)axis,
         .verb = (enum sub_verb)verb,
-        .word = store_int(b, 0, row, 5),
-        .due = store_int(b, 0, row, 6),
+        .due = store_int(b, 0, row, 5),
     };
     account_with(r->worker, sender, send_again, p);
 }
@@ -535,11 +540,34 @@ void roster_out_replay_of(struct worker *w, slice sender, const struct roster_ou
     roster_out_replay_next(r, sender, SLICE(""), -1);
 }
 
+void roster_out_replay_ends(struct worker *w, const struct roster_out_ways *ways)
+{
+    struct replay *r = roster_out_replay_create(w, ways);
+    r->ends = true;
+    roster_out_replay_next(r, SLICE(""), SLICE(""), -1);
+}
+
+/* Other servers may know it by another address: im/foreign.h. */
+static void roster_out_remove_remote(struct account *a, struct store_batch *b, int64_t due)
+{
+    struct stanza *st =
+        stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, a->jid, a->jid, (slice){ 0 }, (slice){ 0 });
+    struct stanza *outward = foreign_outward(a->worker, st);
+    slice sender = outward == NULL ? a->jid : stanza_from_bare(outward);
+    STORE_ADD(b, &stmt_out_remote, STORE_ANY_ROWS, SV_T(sender), SV_I(a->id), SV_I(due));
+    if (outward != NULL)
+        roster_out_later(a->worker); /* perhaps the home of that address is another */
+    stanza_unref(&outward);
+    stanza_unref(&st);
+}
+
 void roster_out_remove(struct account *a, struct store_batch *b)
 {
-    int64_t due = (int64_t)loop_wall_us(worker_loop(a->worker)) + FORGET_LATER_MS * INT64_C(1000);
+    int64_t due = (int64_t)loop_wall_us(worker_loop(a->worker)) +
+                  (a->removing == REMOVING_EMPTIES ? EMPTIED_US : 0);
     STORE_ADD(b, &stmt_out_delete, STORE_ANY_ROWS, SV_T(a->jid));
-    if (account_is_served(a))
-        STORE_ADD(b, &stmt_out_forget, STORE_ANY_ROWS, SV_T(a->jid), SV_I(AXIS_FORGET),
-                  SV_I(crossing_number(a)), SV_I(a->removing == REMOVING_EMPTIES ? due : 0));
+    if (!account_is_served(a))
+        return;
+    STORE_ADD(b, &stmt_out_forget, STORE_ANY_ROWS, SV_T(a->jid), SV_I(AXIS_FORGET), SV_I(due));
+    roster_out_remove_remote(a, b, due);
 }

@@ -1,7 +1,11 @@
-/* roster_out: words about subscriptions that the home of the other account has not committed yet:
- * the rows of table roster_out. A word is stored in the transaction of the change that it tells of
- * and deleted in that of the change that it brings about. Words that are left over at a start, or
- * that the other side could not store, are sent again.
+/* roster_out: words about subscriptions that have not arrived yet: the rows of table roster_out. A
+ * word to an account of ours is stored in the transaction of the change that it tells of and
+ * deleted in that of the change that it brings about. A contact on another server has a row only
+ * when the account is deleted or gets another address (im/remote_unsubscribe.h). Words that are
+ * left over at a start, or that the other side could not store, are sent again.
+ *
+ * Of an account that is emptied and keeps its address, nothing is said for ten minutes, or until it
+ * is enabled: an import may fill it again, with subscriptions that its contacts still have.
  *
  * Confined to the home worker of the account, where it is not said otherwise. Limit: one row for
  * each (sender, recipient, direction): a later word replaces an earlier one. */
@@ -38,17 +42,18 @@ bool roster_out_is_here(const struct node *n, slice sender);
 /* Whether its account is in that database: nodes can share one. Any worker. */
 bool roster_out_knows(const struct node *n, slice sender);
 
-/* Adds the row, if its addressee is one of our accounts. `number`: see im/crossing.h. */
-void roster_out_put(struct store_batch *b, const struct worker *w, const struct stanza *st,
-                    uint64_t number);
-/* Adds that the row is done; a later one of the same verb stays. */
-void roster_out_done(struct store_batch *b, const struct stanza *st, uint64_t number);
+/* Adds the row, if its addressee is one of our accounts. */
+void roster_out_put(struct store_batch *b, const struct worker *w, const struct stanza *st);
+void roster_out_done(struct store_batch *b, const struct stanza *st); /* adds that it is done */
+/* The same, and the batch fails with STORE_CONFLICT if there is no such row: another word has
+ * replaced it, or its sender was deleted. So it does as long as `rcpt` has not committed that an
+ * earlier account of the sender's address was deleted: it still has what that one was granted. */
+void roster_out_take(struct store_batch *b, const struct stanza *st, slice rcpt);
 /* The same of the word that `jid` was deleted. */
 void roster_out_forgotten(struct store_batch *b, slice jid, slice rcpt);
-/* The batch fails with STORE_CONFLICT if the account of that number, which may be disabled, has not
- * this address any more: somebody else may have it by now. */
-void roster_out_add_present(struct store_batch *b, slice bare, int64_t id);
-/* The same if there is such an account, which may be disabled. */
+/* The same of what is told of the end of an account to a contact on another server: these words. */
+void roster_out_confirmed(struct worker *w, slice sender, slice rcpt, unsigned words);
+/* The batch fails with STORE_CONFLICT if there is such an account, which may be disabled. */
 void roster_out_add_absent(struct store_batch *b, slice bare);
 /* The same if there is no such account, or as long as `rcpt` has not committed that an earlier
  * account of the address was deleted: what is granted now would be taken away by that. */
@@ -56,13 +61,9 @@ void roster_out_add_settled(struct store_batch *b, slice bare, slice rcpt);
 /* Adds a statement that asks the same in a batch that reads, and why it is not so; NULL: it is. */
 void roster_out_look(struct store_batch *b, slice bare, slice rcpt);
 const char *roster_out_settled_text(const struct store_batch *b, unsigned stmt);
-/* The same as long as `rcpt` has not committed that an earlier `jid` was deleted: it still has what
- * that one was granted. */
-void roster_out_add_forgotten(struct store_batch *b, slice jid, slice rcpt);
 
-/* The word of that number is committed here; where the row is on another node, that one is told,
- * and keeps it if a later word has replaced it. Any worker. */
-void roster_out_settle(struct worker *w, const struct stanza *st, uint64_t number);
+/* The word is committed here; where the row is on another node, that one is told. Any worker. */
+void roster_out_settle(struct worker *w, const struct stanza *st);
 void roster_out_settle_forgotten(struct worker *w, slice jid, slice rcpt);
 /* The home of the recipient, on another node, has committed it (frames only). */
 extern const struct message_row settled_message;
@@ -70,17 +71,18 @@ extern const struct message_row settled_message;
 /* How it is sent. `send` takes over the stanza. `keep`: the account that was deleted has a
  * successor with a subscription with this contact, of which the contact keeps that direction; it
  * tells the contact that the other one has ended, in the place of the word that the account was
- * deleted. `later`: the account was emptied; that is said to all in so many ms. false: now. */
+ * deleted. */
 struct roster_out_ways {
     void (*send)(struct account *a, struct stanza *st);
     void (*keep)(struct account *a, slice contact);
-    bool (*later)(struct worker *w, slice bare, uint64_t ms);
 };
 /* Sends again what the accounts said whose home the worker is; `about`: only of this one or to it;
- * ptr NULL: of all. Copies may come behind the first ones, and are known by their numbers. */
+ * ptr NULL: of all. The state machines ignore copies. */
 void roster_out_replay(struct worker *w, slice about, const struct roster_out_ways *ways);
 /* The same of one sender, whose home the worker is. */
 void roster_out_replay_of(struct worker *w, slice sender, const struct roster_out_ways *ways);
+/* Sends again what accounts that were deleted are to tell, of senders whose home the worker is. */
+void roster_out_replay_ends(struct worker *w, const struct roster_out_ways *ways);
 /* One side has committed and the other could not: all homes do so when the store is well. */
 void roster_out_later(struct worker *w);
 
@@ -90,7 +92,6 @@ void roster_out_later(struct worker *w);
  * has made, are not told that the one before it is gone. Adds to its transaction, behind its items;
  * roster_out_replay_of() then says the former, roster_out_later() all. Disabled accounts are left
  * out: an import may still fill them. */
-void roster_out_ask_anew(struct store_batch *b, slice jid, int64_t id, int64_t first_id,
-                         uint64_t number);
+void roster_out_ask_anew(struct store_batch *b, slice jid, int64_t id, int64_t first_id);
 void roster_out_remove(struct account *a, struct store_batch *b); /* feature.remove */
 extern const struct store_schema roster_out_schema;

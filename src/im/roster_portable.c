@@ -179,7 +179,7 @@ static void port_roster_store(struct port *t)
             roster_item_store(t->to->batch, t->to->id, &i->item);
     if (t->items.count > 0)
         roster_versions_store(t->to->batch, t->to->id, &(struct roster_delta){ .version = 1 });
-    roster_out_ask_anew(t->to->batch, t->to->jid, t->to->id, t->to->first_id, portable_tick(t->to));
+    roster_out_ask_anew(t->to->batch, t->to->jid, t->to->id, t->to->first_id);
 }
 
 static void port_query(struct port *t, const struct elem *query)

@@ -768,7 +768,7 @@ static void session_gone(struct session *s, enum session_end why)
 {
     if (worker_stopping(s->account->worker)) {
         /* kept as it is: it is saved, and all but components are told after the next start, unless
-         * it resumes (planned restart; restart_farewell()) */
+         * it resumes (planned restart; restart_tell_components()) */
         s->state = SESSION_HIBERNATING;
         s->link = (struct link){ 0 };
         timer_cancel(&s->timer);

@@ -111,8 +111,7 @@ struct session {
     int8_t priority;
     bool available;    /* sent available presence */
     uint8_t hidden;    /* enum session_hidden */
-    bool was_seen;     /* this and the next: of presence_look() */
-    uint8_t was_named; /* enum stanza_named */
+    bool was_seen;     /* of presence_look() */
     uint8_t claims;    /* at most SESSION_CLAIMS_MAX: see session_claim() */
     bool collects;     /* asks for its offline messages itself (XEP-0013): nobody is sent them */
     bool to_component; /* addresses of components have seen it: im/component_shown.h */

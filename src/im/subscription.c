@@ -11,11 +11,8 @@
 #include "home/node.h"
 #include "home/ticket.h"
 #include "im/account.h"
-#include "im/contact_name.h"
 #include "im/core.h"
-#include "im/crossing.h"
 #include "im/foreign.h"
-#include "im/forget_later.h"
 #include "im/presence.h"
 #include "im/presence_in.h"
 #include "im/roster.h"
@@ -25,85 +22,15 @@
 #include "im/session_queue.h"
 #include "im/sessions.h"
 #include "im/stage.h"
-#include "im/unsubscribe_again.h"
 #include <stdio.h>
-
-/* The number of a word (im/crossing.h), and that of the account that says it, which only homes
- * see. */
-
-static bool im_subscription_is_word(enum known_child known, const struct elem *e, void *arg)
-{
-    (void)known, (void)arg;
-    return elem_is(e, "word", NS_ROSTER_OUT);
-}
-
-static struct stanza *without_word(struct stanza *st)
-{
-    return stanza_without(st, KNOWN(PAYLOAD), im_subscription_is_word, NULL);
-}
-
-static int64_t word_attr(const struct worker *w, const struct stanza *st, const char *name)
-{
-    struct elem e;
-    int64_t number;
-    return stanza_find(st, "word", NS_ROSTER_OUT, &e) &&
-                   slice_int(elem_attr(&e, name, loop_scratch(worker_loop(w))), &number) &&
-                   number >= 0
-               ? number
-               : 0;
-}
-
-static uint64_t word_of(const struct worker *w, const struct stanza *st)
-{
-    return (uint64_t)word_attr(w, st, "n");
-}
-
-static struct stanza *with_number(const struct account *a, struct stanza *st, uint64_t number)
-{
-    char xml[120];
-    int len = snprintf(xml, sizeof xml, "<word xmlns='" NS_ROSTER_OUT "' n='%llu' of='%lld'/>",
-                       (unsigned long long)number, (long long)a->id);
-    struct stanza *numbered = stanza_append(st, (slice){ xml, (size_t)len });
-    stanza_unref(&st);
-    return numbered;
-}
-
-/* A word of the account to a contact of ours: a wish has a new number, a grant that of the last
- * wish which the account has heard. Takes over. */
-static struct stanza *with_word(const struct account *a, struct stanza *st)
-{
-    st = without_word(st);
-    if (!roster_out_confirms(account_node(a), stanza_to_bare(st)))
-        return st;
-    return with_number(a, st,
-                       roster_out_axis(roster_out_verb(st)) == AXIS_WISH
-                           ? crossing_number(a)
-                           : crossing_last_heard(a, stanza_to_bare(st)));
-}
-
-/* It is committed, and goes out. */
-static void asks(struct account *a, const struct stanza *st)
-{
-    uint64_t number = word_of(a->worker, st);
-    if (st->type == TYPE_SUBSCRIBE && number != 0)
-        crossing_asked(a, stanza_to_bare(st), number);
-}
 
 struct stanza *subscription_stanza(const struct account *a, slice contact, enum sub_verb verb)
 {
-    struct stanza *st = with_word(a, stanza_make(STANZA_PRESENCE, roster_out_types[verb], a->jid,
-                                                 contact, (slice){ 0 }, (slice){ 0 }));
-    st->named = (uint8_t)contact_name_of(a->roster, st);
-    return st;
+    return stanza_make(STANZA_PRESENCE, roster_out_types[verb], a->jid, contact, (slice){ 0 },
+                       (slice){ 0 });
 }
 
-void subscription_send(struct account *a, struct stanza *st)
-{
-    asks(a, st);
-    if (st->type == TYPE_UNSUBSCRIBE)
-        unsubscribe_again_said(a, stanza_to_bare(st));
-    route_send(a->worker, st);
-}
+void subscription_send(struct account *a, struct stanza *st) { route_send(a->worker, st); }
 
 bool subscription_ask_again(const struct account *a, slice contact)
 {
@@ -112,8 +39,7 @@ bool subscription_ask_again(const struct account *a, slice contact)
     slice domain = jid_split(contact).domain;
     ensure(account_here(a));
     if (item == NULL || !sub_state_ask(item->state) ||
-        (foreign_is(w, domain) &&
-         (!foreign_pair(w, jid_split(a->jid).domain, domain) || foreign_bars(w, a->jid, contact))))
+        foreign_separates(w, jid_split(a->jid).domain, domain))
         return false;
     route_send(w, stanza_make(STANZA_PRESENCE, TYPE_SUBSCRIBE, a->jid, contact, (slice){ 0 },
                               (slice){ 0 }));
@@ -122,7 +48,7 @@ bool subscription_ask_again(const struct account *a, slice contact)
 
 void subscription_announce(struct store_batch *b, const struct account *a, const struct stanza *st)
 {
-    roster_out_put(b, a->worker, st, word_of(a->worker, st));
+    roster_out_put(b, a->worker, st);
 }
 
 void subscription_dropped(struct worker *w, const struct stanza *st)
@@ -132,10 +58,10 @@ void subscription_dropped(struct worker *w, const struct stanza *st)
         return;
     if (roster_out_is_here(worker_node(w), sender)) {
         struct store_batch *b = store_write(worker_store(w), hash_keyed(stanza_to_bare(st)));
-        roster_out_done(b, st, word_of(w, st));
+        roster_out_done(b, st);
         store_submit(b, worker_loop(w), 0, NULL, NULL);
     } else {
-        roster_out_settle(w, st, word_of(w, st));
+        roster_out_settle(w, st);
     }
 }
 
@@ -149,8 +75,6 @@ struct change {
     bool *ended; /* of im_subscription_begin(), as long as it runs */
     bool failed; /* inbound: an error was the answer to a request, which is no longer open */
     enum sub_verb verb;
-    uint64_t word;  /* inbound: its number; 0: none */
-    int64_t teller; /* and that of the account that says it; 0: it is not known */
     struct sub_result result;
     bool changes; /* delta is to be applied */
     enum roster_view view;
@@ -224,11 +148,6 @@ static void set_delta(struct change *c, const struct roster *r, enum sub_dir dir
         d->flags |= ROSTER_PREAPPROVED;
     if ((actions & SUB_CLEAR_PREAPPROVED) != 0)
         d->flags &= (uint8_t)~ROSTER_PREAPPROVED;
-    if (c->verb == SUB_SUBSCRIBE && dir == SUB_OUT)
-        contact_name_asked_by_us(account_of(c->base.actor), d, (enum stanza_named)c->st->named);
-    if (c->verb == SUB_SUBSCRIBE && dir == SUB_IN)
-        contact_name_asked_by_it(d, (enum stanza_named)c->st->named);
-    contact_name_fit(d);
     c->changes = d->state != state || d->flags != flags;
     c->view = (actions & SUB_PUSH) != 0 ? ROSTER_SHOWN : ROSTER_HIDDEN;
 }
@@ -266,8 +185,6 @@ static enum err out_prepare(struct actor_change *base)
     const struct roster *r = a->roster;
     if (a->state != ACTOR_READY)
         return E_NOTFOUND; /* deleted meanwhile */
-    c->st = with_word(a, c->st);
-    c->st->named = (uint8_t)contact_name_of(r, c->st);
     c->result = im_subscription_next(r, c, SUB_OUT);
     set_delta(c, r, SUB_OUT);
     if (roster_delta_is_new(r, &c->delta) && roster_count(a) >= setting_int(&roster_contacts_max))
@@ -277,12 +194,11 @@ static enum err out_prepare(struct actor_change *base)
         c->limit = &roster_watchers_max;
     if (c->limit != NULL)
         return E_LIMIT;
-    /* A request that is repeated changes nothing here, but its answer is awaited. */
-    bool repeated = !c->changes && c->verb == SUB_SUBSCRIBE &&
-                    roster_out_confirms(account_node(a), stanza_to_bare(c->st));
+    /* What changes nothing here may change something there. */
+    bool repeated = !c->changes && roster_out_confirms(account_node(a), stanza_to_bare(c->st));
     if (c->changes)
         im_subscription_store_change(c);
-    else if (repeated)
+    else if (repeated && (c->result.actions & SUB_ROUTE) != 0)
         base->batch = store_write(worker_store(a->worker), account_lane(a));
     if ((c->result.actions & SUB_ROUTE) != 0 && (c->changes || repeated))
         subscription_announce(base->batch, a, c->st);
@@ -401,62 +317,20 @@ static const struct setting *limit_in(const struct account *a, const struct chan
                                                                            : NULL;
 }
 
-/* A wish that is handled already came once more. Only its row is left to settle. */
-static bool is_repeat(const struct account *a, const struct change *c)
-{
-    return c->word != 0 && roster_out_axis(c->verb) == AXIS_WISH &&
-           crossing_is_repeat(a, stanza_from(c->st), c->word);
-}
-
-/* A request is answered under each name. The rest is of what was asked for under its name only. */
-static bool is_to_another_name(const struct account *a, const struct change *c)
-{
-    return c->verb != SUB_SUBSCRIBE &&
-           contact_name_is_other(a->roster, c->st,
-                                 roster_out_axis(c->verb) == AXIS_WISH ? CONTACT_SEES
-                                                                       : CONTACT_SEEN);
-}
-
-/* The answer to this wish, which counts as heard when the change is committed. */
-static struct stanza *im_subscription_answer(const struct account *a, const struct change *c,
-                                             enum sub_verb verb)
-{
-    struct stanza *st = subscription_stanza(a, stanza_from(c->st), verb);
-    st->named = c->st->named;
-    return c->word == 0 ? st : with_number(a, without_word(st), c->word);
-}
-
 static struct sub_result next_in(const struct account *a, const struct change *c)
 {
     struct sub_result result = im_subscription_next(a->roster, c, SUB_IN);
     const struct roster_item *item = roster_find(a->roster, stanza_from(c->st));
     enum sub_state state = item == NULL ? SUB_NONE : (enum sub_state)item->state;
-    if (is_repeat(a, c) || is_to_another_name(a, c))
-        return (struct sub_result){ state, 0 };
     if (c->failed) { /* the error itself has been delivered */
         result.actions = SUB_PUSH;
         return sub_state_ask(state) ? result : (struct sub_result){ state, 0 };
     }
-    if (roster_out_confirms(account_node(a), stanza_from(c->st)) &&
-        roster_out_axis(c->verb) == AXIS_GRANT && crossing_is_stale(a, stanza_from(c->st), c->word))
-        return sub_crossed(state, c->verb);
     if (c->verb != SUB_SUBSCRIBE || sub_is_seen(state) || !stage_permit(a, stanza_from(c->st)))
         return result;
     result = sub_next(state, 1, SUB_SUBSCRIBE, SUB_IN); /* as if it had been approved ahead */
     result.actions |= SUB_CREATE;
     return result;
-}
-
-/* Who says it is not taken for another one who has the address next, nor for one who had it. */
-static void im_subscription_store_teller(struct change *c)
-{
-    const struct account *a = account_of(c->base.actor);
-    slice teller = stanza_from(c->st);
-    if (!roster_out_knows(account_node(a), teller))
-        return;
-    if (c->changes)
-        roster_out_add_present(c->base.batch, teller, c->teller);
-    roster_out_add_forgotten(c->base.batch, teller, a->jid);
 }
 
 static enum err in_prepare(struct actor_change *base)
@@ -477,21 +351,19 @@ static enum err in_prepare(struct actor_change *base)
     if (c->verb == SUB_SUBSCRIBE && c->changes && sub_state_pending_in(c->delta.state))
         keep_request(c);
     if ((c->result.actions & SUB_AUTO_SUBSCRIBED) != 0)
-        c->answer = im_subscription_answer(a, c, SUB_SUBSCRIBED);
+        c->answer = subscription_stanza(a, stanza_from(c->st), SUB_SUBSCRIBED);
     if ((c->result.actions & SUB_AUTO_UNSUBSCRIBED) != 0)
-        c->answer = im_subscription_answer(a, c, SUB_UNSUBSCRIBED);
+        c->answer = subscription_stanza(a, stanza_from(c->st), SUB_UNSUBSCRIBED);
 
     if (c->changes)
         im_subscription_store_change(c);
     if (!roster_out_confirms(account_node(a), stanza_from(c->st)))
         return OK;
-    bool here = roster_out_is_here(account_node(a), stanza_from(c->st));
-    if (base->batch == NULL && (here || c->answer != NULL))
+    bool known = roster_out_knows(account_node(a), stanza_from(c->st));
+    if (base->batch == NULL && (known || c->answer != NULL))
         base->batch = store_write(worker_store(a->worker), account_lane(a));
-    if (here)
-        roster_out_done(base->batch, c->st, c->word);
-    if (base->batch != NULL && c->teller != 0)
-        im_subscription_store_teller(c);
+    if (known)
+        roster_out_take(base->batch, c->st, a->jid);
     if (c->answer != NULL)
         subscription_announce(base->batch, a, c->answer);
     return OK;
@@ -513,26 +385,25 @@ static void refuse_watcher(struct account *a, const struct change *c)
     arena_destroy(&tmp);
 }
 
-/* The account that a "forget" names, and the number of that word; false: it is none. */
+/* The account that a "forget" names; false: it is none. */
 static bool forget_read(const struct worker *w, const struct stanza *st, struct arena *tmp,
-                        slice *jid, int64_t *number)
+                        slice *jid)
 {
     struct elem payload;
     if (!node_serves(worker_node(w), stanza_from(st)) || !stanza_payload(st, &payload) ||
         !elem_is(&payload, "forget", NS_ROSTER_OUT))
         return false;
     *jid = elem_attr(&payload, "jid", tmp);
-    return slice_int(elem_attr(&payload, "n", tmp), number);
+    return jid->len > 0;
 }
 
 bool subscription_failed(struct worker *w, const struct stanza *st)
 {
     slice jid;
-    int64_t number;
     if (st->type < TYPE_SUBSCRIBE || st->type > TYPE_UNSUBSCRIBED)
         return false;
     if (!roster_out_confirms(worker_node(w), stanza_from(st)) &&
-        !forget_read(w, st, loop_scratch(worker_loop(w)), &jid, &number))
+        !forget_read(w, st, loop_scratch(worker_loop(w)), &jid))
         return false;
     roster_out_later(w);
     return true;
@@ -556,17 +427,12 @@ static void in_apply(struct actor_change *base, enum err e)
         return;
     }
     core_of(w)->resend_ms = 0;
-    if (c->word != 0 && roster_out_axis(c->verb) == AXIS_WISH && !is_repeat(a, c))
-        crossing_heard(a, contact, c->word);
-    roster_out_settle(w, c->st, c->word);
+    roster_out_settle(w, c->st);
     if ((actions & SUB_DELIVER) != 0) /* §3.1.6: before the push */
         im_subscription_deliver(a, c->st);
-    bool seen = roster_is_seen(a, contact);
     presence_look(a, contact);
     if (c->changes)
         roster_commit(a, &c->delta, c->view);
-    if (c->changes && c->verb == SUB_SUBSCRIBE && seen)
-        presence_renamed(a, contact);
     if (c->limit != NULL)
         refuse_watcher(a, c);
     if (c->answer != NULL)
@@ -587,7 +453,6 @@ struct forget {
     struct actor_change base; /* first */
     struct arena *arena;
     slice jid;
-    int64_t number;
     bool known;
     enum roster_view view;
     struct roster_delta delta;
@@ -611,9 +476,6 @@ static enum err forget_prepare(struct actor_change *base)
     if (item->state == SUB_NONE_PENDING_OUT) {
         /* A request that was never answered stays, as one to an address that never had an account:
          * who only asked learns nothing. An approval ahead is not for the next account. */
-        f->delta.flags &= (uint8_t)~ROSTER_PREAPPROVED;
-    } else if (sub_state_ask(item->state) && crossing_is_stale(a, f->jid, (uint64_t)f->number)) {
-        f->delta.state = SUB_NONE_PENDING_OUT; /* of who has the address now */
         f->delta.flags &= (uint8_t)~ROSTER_PREAPPROVED;
     } else {
         f->delta.state = SUB_NONE;
@@ -642,8 +504,7 @@ static bool im_subscription_forget(struct account *a, const struct stanza *st)
 {
     struct arena *arena = arena_create(0);
     slice jid;
-    int64_t number;
-    if (!forget_read(a->worker, st, arena, &jid, &number)) {
+    if (!forget_read(a->worker, st, arena, &jid)) {
         arena_destroy(&arena);
         return false;
     }
@@ -652,7 +513,6 @@ static bool im_subscription_forget(struct account *a, const struct stanza *st)
     f->base.apply = forget_apply;
     f->arena = arena;
     f->jid = slice_dup(arena, jid);
-    f->number = number;
     account_change(a, &f->base);
     return true;
 }
@@ -668,12 +528,7 @@ enum routed subscription_in(struct account *a, struct stanza *st, struct origin 
         stanza_unref(&st);
         st = bare;
     }
-    bool ours = roster_out_confirms(account_node(a), stanza_from(st));
-    uint64_t word = ours ? word_of(a->worker, st) : 0;
-    int64_t teller = ours ? word_attr(a->worker, st, "of") : 0;
-    struct change *c = im_subscription_change_create(without_word(st), origin);
-    c->word = word;
-    c->teller = teller;
+    struct change *c = im_subscription_change_create(st, origin);
     c->base.prepare = in_prepare;
     c->base.apply = in_apply;
     return im_subscription_begin(a, c);
@@ -725,7 +580,7 @@ static void absence_done(void *arg, enum store_result result, const struct store
     if (result == STORE_OK && n->jid.ptr != NULL)
         roster_out_settle_forgotten(n->worker, n->jid, stanza_to_bare(n->st));
     else if (result == STORE_OK)
-        roster_out_settle(n->worker, n->st, word_of(n->worker, n->st));
+        roster_out_settle(n->worker, n->st);
     stanza_unref(&n->st);
     arena_destroy(&n->arena);
     mem_free(&n);
@@ -734,17 +589,16 @@ static void absence_done(void *arg, enum store_result result, const struct store
 void subscription_to_nobody(struct worker *w, struct stanza *st)
 {
     slice to = stanza_to_bare(st), jid;
-    int64_t number;
     struct absence *n = mem_new(struct absence);
     struct store_batch *b = store_write(worker_store(w), hash_keyed(to));
     n->worker = w;
     n->st = st;
     n->arena = arena_create(0);
-    if (forget_read(w, st, n->arena, &jid, &number)) {
+    if (forget_read(w, st, n->arena, &jid)) {
         n->jid = slice_dup(n->arena, jid);
         roster_out_forgotten(b, jid, to);
     } else {
-        roster_out_done(b, st, word_of(w, st));
+        roster_out_done(b, st);
     }
     if (st->type == TYPE_SUBSCRIBE) /* to a disabled account. One of a user of ours waits until it
                                      * is enabled; other servers ask again at the next login */
@@ -812,42 +666,14 @@ static void im_subscription_keep(struct account *a, slice contact)
     account_change(a, &k->base);
 }
 
-static void forget_now(struct worker *w, slice bare);
-
-static bool im_subscription_later(struct worker *w, slice bare, uint64_t ms)
-{
-    return forget_later_begin(w, bare, ms, forget_now);
-}
-
-static const struct roster_out_ways ways = { subscription_send, im_subscription_keep,
-                                             im_subscription_later };
+static const struct roster_out_ways ways = { subscription_send, im_subscription_keep };
 
 void subscription_replay(struct worker *w, slice about) { roster_out_replay(w, about, &ways); }
 
-static void forget_now(struct worker *w, slice bare) { roster_out_replay_of(w, bare, &ways); }
+void subscription_replay_ends(struct worker *w) { roster_out_replay_ends(w, &ways); }
 
-void subscription_account_disowned(struct worker *w, slice bare)
-{
-    if (!node_is_home(w, bare))
-        return;
-    forget_later_end(w, bare);
-    forget_now(w, bare);
-}
-
-void subscription_account_left(struct worker *w, slice bare)
-{
-    if (node_is_home(w, bare) && !im_subscription_later(w, bare, FORGET_LATER_MS))
-        forget_now(w, bare);
-}
-
-void subscription_account_created(struct worker *w, slice bare)
-{
-    subscription_account_disowned(w, bare); /* and what an import asks */
-}
-
-void subscription_account_enabled(struct worker *w, slice bare)
+void subscription_account_changed(struct worker *w, slice bare)
 {
     if (node_is_home(w, bare))
-        forget_later_end(w, bare);
-    subscription_replay(w, bare);
+        roster_out_replay_of(w, bare, &ways);
 }

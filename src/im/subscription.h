@@ -38,12 +38,12 @@ bool subscription_ask_again(const struct account *a, slice contact);
 /* Adds it to the transaction of the change, if its addressee is one of our accounts. */
 void subscription_announce(struct store_batch *b, const struct account *a, const struct stanza *st);
 
-/* An account was deleted, emptied (im/forget_later.h), made, enabled: struct account_events. */
-void subscription_account_disowned(struct worker *w, slice bare);
-void subscription_account_left(struct worker *w, slice bare);
-void subscription_account_created(struct worker *w, slice bare);
-void subscription_account_enabled(struct worker *w, slice bare);
+/* An account was deleted, emptied or made (struct account_events): the words of the one before it,
+ * and what an import asks, are said. */
+void subscription_account_changed(struct worker *w, slice bare);
 
+/* What accounts that were deleted are to tell (im/remote_unsubscribe.h), of this worker. */
+void subscription_replay_ends(struct worker *w);
 /* What accounts whose home the worker is have said; `about`: only of this account or to it; ptr
  * NULL: of all. */
 void subscription_replay(struct worker *w, slice about);

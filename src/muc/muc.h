@@ -28,8 +28,8 @@ extern const struct feature muc_hats_feature;           /* XEP-0317 */
 extern const struct feature muc_query_feature;          /* XEP-0313: who asks the archive */
 extern const struct feature room_archive_feature;       /* XEP-0313: muc/archive/archive.h */
 extern const struct feature muc_ping_feature;           /* asks occupants of other servers */
-extern const struct feature muc_abroad_feature;         /* servers of occupants that are lost */
-extern const struct feature muc_abroad_seats_feature;   /* their seats outlast a restart */
+extern const struct feature muc_remote_feature;         /* servers of occupants that are lost */
+extern const struct feature muc_remote_seats_feature;   /* their seats outlast a restart */
 extern const struct feature muc_missed_feature;         /* presence that was not sent is, later */
 extern const struct feature muc_removed_feature;        /* who was removed is told, later */
 extern const struct feature muc_leavers_feature;        /* accounts that are deleted */

@@ -3,8 +3,7 @@
 #pragma once
 #include "muc/room/part.h"
 
-extern const struct room_part abroad_part;         /* occupants of servers that are lost */
-extern const struct room_part abroad_seats_part;   /* their seats outlast a restart */
+extern const struct room_part remote_part;         /* occupants of servers that are lost */
 extern const struct room_part absent_part;         /* members who are not here are seen */
 extern const struct room_part administrators_part; /* owners of all rooms */
 extern const struct room_part bookmark_part;       /* bookmarks of those who registered */

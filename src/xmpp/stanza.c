@@ -81,7 +81,6 @@ struct parts {
     enum stanza_kind kind;
     enum stanza_type type;
     slice to, from, id, lang;
-    enum stanza_named named;
     uint32_t other_len, content_len, children;
     bool bad_to, bad_from, arrived;
     enum stanza_refused refused_kind;
@@ -121,7 +120,6 @@ static struct stanza *lay_out(const struct parts *p, char **other, char **conten
                           (id_needs_escape(p->id) ? ESCAPE_ID : 0));
     s->bad_to = p->bad_to;
     s->bad_from = p->bad_from;
-    s->named = (uint8_t)p->named;
     s->arrived = p->arrived;
     s->refused_kind = (uint8_t)p->refused_kind;
     s->to_len = (uint16_t)p->to.len;
@@ -479,7 +477,6 @@ static struct stanza *copy_with(const struct stanza *s, const struct edit *edit)
                        .from = edit->from.ptr == NULL ? stanza_from(s) : edit->from,
                        .id = edit->id.ptr == NULL ? stanza_id(s) : edit->id,
                        .lang = { s->lang, s->lang_len },
-                       .named = (enum stanza_named)s->named,
                        .arrived = s->arrived,
                        .refused_kind = (enum stanza_refused)s->refused_kind,
                        .other_len = s->other_len,
@@ -578,10 +575,8 @@ struct stanza *stanza_make_error_with(const struct stanza *s, enum stanza_error 
     stanza_error_write_parts(&x, &parts);
     struct stanza *error = stanza_make_buf((enum stanza_kind)s->kind, TYPE_ERROR, stanza_to(s),
                                            stanza_from(s), stanza_id(s), &b);
-    if (error != NULL) {
-        error->named = s->named;
+    if (error != NULL)
         error->refused_kind = (uint8_t)refused_of(s);
-    }
     return error;
 }
 

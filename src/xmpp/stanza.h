@@ -64,13 +64,6 @@ struct stanza_child {
     uint32_t known;   /* enum known_child */
 };
 
-/* Which of its addresses an account has towards another server. */
-enum stanza_named {
-    NAMED_USUAL,   /* by that which other servers know it by */
-    NAMED_ACCOUNT, /* by its own address */
-    NAMED_MAIL     /* by the mail address that stands for it */
-};
-
 /* Kind of the presence that an error answers. */
 enum stanza_refused {
     REFUSED_OTHER,
@@ -88,9 +81,6 @@ struct stanza {
     bool bad_to;   /* `to` was not a JID, and is what was before its resource, or left out: to be
                     * answered with jid-malformed */
     bool bad_from; /* `from` was not a JID and is left out, or replaced: the same */
-    uint8_t named; /* enum stanza_named: of one that another server sends, what `to` was there, and
-                    * of one for it, what `from` will be; copies and errors have the same. The
-                    * database does not keep it */
     bool arrived;  /* read from a stream of another server, or a copy; the database does not keep
                     * it */
     uint8_t refused_kind; /* enum stanza_refused: of an error that this server has made, and

@@ -529,9 +529,7 @@ static void test_errors(void **state)
 {
     (void)state;
     struct stanza *s = read_one("<iq to='a@b' from='c@d/e' id='&lt;' type='get'><x/></iq>");
-    s->named = NAMED_MAIL;
     struct stanza *e = stanza_make_error(s, SE_FORBIDDEN, SLICE("no < way"));
-    assert_int_equal(e->named, NAMED_MAIL);
     assert_int_equal(e->refused_kind, REFUSED_OTHER);
     assert_string_equal(written(e, NULL),
                         "<iq from='a@b' to='c@d/e' id='&lt;' type='error'><error type='auth'>"

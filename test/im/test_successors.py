@@ -164,9 +164,9 @@ def test_what_is_left_of_a_sender_who_cannot_be_read_is_told_later(host):
     """A word that is left over at a start."""
     bob = entered(host, "bob")
     with host.database() as db:
-        db.execute("INSERT INTO roster_out (sender, rcpt, axis, verb, stanza, word) VALUES "
+        db.execute("INSERT INTO roster_out (sender, rcpt, axis, verb, stanza) VALUES "
                    "('alice@localhost', 'bob@localhost', 2, 3, '<presence from=''alice@localhost'' "
-                   "to=''bob@localhost'' type=''unsubscribed''/>', 0)")
+                   "to=''bob@localhost'' type=''unsubscribed''/>')")
     bob.cut()
     with unreadable(host, "alice"):
         host.restart()

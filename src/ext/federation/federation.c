@@ -188,7 +188,7 @@ static enum verdict federation_arrives(struct worker *w, const struct stanza *st
                                        struct refusal *why)
 {
     bool blocked = federation_book_blocks(stanza_from_bare(st));
-    if (blocked && foreign_is_farewell(st)) {
+    if (blocked && foreign_is_ending(st)) {
         why->bare = true; /* else the address would stay online, and in rooms */
         return PASS;
     }
@@ -235,7 +235,7 @@ static enum verdict federation_leaves(struct worker *w, const struct stanza *st,
     const struct account *a = account_find(w, stanza_from_bare(st));
     bool blocked = st->type != TYPE_ERROR && federation_book_blocks(stanza_to_bare(st));
     bool may = !blocked && (a == NULL || federation_may(a, stanza_to_bare(st)));
-    if (may || foreign_is_farewell(st)) {
+    if (may || foreign_is_ending(st)) {
         why->bare = !may;
         if (a != NULL && !why->again && stanza_is_request(st))
             federation_asked_goes(a, st);
@@ -324,7 +324,7 @@ static enum verdict federation_block_stage(struct account *a, const struct stanz
     if (v != PASS)
         return v;
     bool may = federation_may(a, other);
-    if (may || foreign_is_farewell(st)) {
+    if (may || foreign_is_ending(st)) {
         why->bare = why->bare || !may;
         return PASS;
     }
@@ -389,7 +389,7 @@ static enum verdict federation_check(struct session *s, struct stanza **st, stru
         return PASS;
     }
     bool may = federation_may(a, to), blocked = federation_book_blocks(to);
-    if ((!may || blocked) && foreign_is_farewell(*st))
+    if ((!may || blocked) && foreign_is_ending(*st))
         return farewell_check(a, st);
     if (!may)
         return user_refused(a, *st, why);
@@ -409,7 +409,7 @@ static enum verdict federation_check(struct session *s, struct stanza **st, stru
 
 static bool federation_sends(const struct account *a, const struct stanza *st)
 {
-    if (foreign_is_farewell(st))
+    if (foreign_is_ending(st))
         return true;
     if (!federation_may(a, stanza_to_bare(st)) || is_passed_on(a, st, user_bars))
         return false;

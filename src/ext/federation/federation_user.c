@@ -253,7 +253,6 @@ static void user_renew(struct account *a)
     struct federation_user u = { old->own, user_rule(a, tmp), old->department };
     if (!federation_rule_is(&u.now, &old->now)) {
         user_hold(a, user_keep(&u));
-        foreign_version_grows(a->worker); /* it may have been visited later than others */
         user_tell(a, &old->now);
         user_drop(old);
     }
@@ -282,14 +281,12 @@ void federation_users_regrouped(struct worker *w)
     if (!federation_book_has_shared())
         return;
     federation_users_refresh(w);
-    foreign_version_grows(w); /* what accounts that are not loaded have sent may still wait */
 }
 
 static void federation_user_changed(struct worker *w, const struct setting *s)
 {
     (void)s;
     federation_users_refresh(w);
-    foreign_version_grows(w);
 }
 
 /* Loading. */
@@ -362,7 +359,6 @@ static void user_profile_read(void *arg, enum store_result result, const struct 
         if (!slice_eq(u->department, department)) {
             user_put(a, &(struct federation_user){ u->own, u->now, department });
             user_refresh(a, (slice){ 0 });
-            foreign_version_grows_everywhere(a->worker);
         }
     }
     account_unpin(a);
@@ -371,8 +367,6 @@ static void user_profile_read(void *arg, enum store_result result, const struct 
 void federation_user_profile(struct worker *w, slice bare)
 {
     struct account *a = account_find(w, bare);
-    if (a == NULL)
-        foreign_version_grows_everywhere(w); /* what it has sent may still wait */
     if (a == NULL || account_is_guest(a))
         return;
     account_pin(a);
@@ -415,7 +409,6 @@ static void user_change_apply(struct actor_change *base, enum err e)
                         federation_rule_text(&c->rule, c->call->arena));
         user_put(a, &(struct federation_user){ c->rule, u->now, u->department });
         user_refresh(a, (slice){ 0 });
-        foreign_version_grows_everywhere(a->worker);
         command_done(c->call, "federation of %.*s: %s", SLICE_ARG(a->jid),
                      federation_mode_names[c->rule.mode]);
     } else {

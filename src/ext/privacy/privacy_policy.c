@@ -197,7 +197,7 @@ static bool must_wait(const struct session *s)
 {
     const struct account *a = s->account;
     bool tells = roster_next(a, ROSTER_IS_SEEN, &(struct roster_at){ 0 }, &(slice){ 0 }) ||
-                 privacy_hears_abroad(s, &(struct roster_at){ 0 }, &(slice){ 0 }) ||
+                 privacy_hears_remote(s, &(struct roster_at){ 0 }, &(slice){ 0 }) ||
                  session_directs_presence(s);
     return session_is_available(s) && tells && policy_shares(privacy_of(a)) &&
            !presence_pace_take(a->worker);

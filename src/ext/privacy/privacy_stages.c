@@ -10,7 +10,7 @@
 #include "home/host.h"
 #include "home/node.h"
 #include "home/router.h"
-#include "im/abroad.h"
+#include "im/remote_domains.h"
 #include "im/inviter.h"
 #include "im/presence.h"
 #include "im/roster.h"
@@ -313,12 +313,12 @@ static void tell_session(struct session *s, slice contact, bool heard)
         tell_session_now(s, contact, now);
 }
 
-bool privacy_hears_abroad(const struct session *s, struct roster_at *at, slice *contact)
+bool privacy_hears_remote(const struct session *s, struct roster_at *at, slice *contact)
 {
     const struct account *a = s->account;
     const struct privacy *p = privacy_of(a);
     while ((p == NULL || p->share != SHARE_OFF) && roster_next(a, ROSTER_SEES, at, contact))
-        if (abroad_is_other(a->worker, jid_split(*contact).domain) &&
+        if (remote_domain_is_other(a->worker, jid_split(*contact).domain) &&
             !denies(a, privacy_in_force(p, s), *contact, RULE_PRESENCE_IN))
             return true;
     return false;
@@ -329,7 +329,7 @@ void privacy_sharing_told(struct session *s)
     slice contact;
     bool hears = policy_shares(privacy_of(s->account));
     ensure(session_here(s));
-    for (struct roster_at at = { 0 }; privacy_hears_abroad(s, &at, &contact);)
+    for (struct roster_at at = { 0 }; privacy_hears_remote(s, &at, &contact);)
         tell_session_now(s, contact, hears);
 }
 

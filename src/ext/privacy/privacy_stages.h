@@ -34,7 +34,7 @@ void privacy_told(struct account *a, struct privacy_sight *before);
 struct roster_at;
 void privacy_sharing_told(struct session *s);
 /* The next of these contacts; false: there are no more. */
-bool privacy_hears_abroad(const struct session *s, struct roster_at *at, slice *contact);
+bool privacy_hears_remote(const struct session *s, struct roster_at *at, slice *contact);
 
 /* The list in force for a session, or (NULL) for the account. p may be NULL. */
 const struct rules *privacy_in_force(const struct privacy *p, const struct session *s);

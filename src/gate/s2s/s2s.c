@@ -266,13 +266,13 @@ static struct edge_word s2s_foreign_word(void *own, struct worker *w, slice doma
         return (struct edge_word){ .error = SE_REMOTE_SERVER_NOT_FOUND };
     if (!s2s_may(w, local, domain))
         return (struct edge_word){ .error = SE_NOT_ALLOWED };
-    return foreign_leaves(w, st, false);
+    return foreign_leaves(w, st);
 }
 
 static void s2s_foreign(void *own, struct worker *w, slice domain, struct stanza *st,
                         const struct edge_kept *kept)
 {
-    st = foreign_goes(st, &(struct edge_word){ .bare = kept->bare, .named = kept->named });
+    st = foreign_goes(st, &(struct edge_word){ .bare = kept->bare });
     domain = jid_split(stanza_to(st)).domain; /* that of the caller was of the stanza before */
     struct s2s_peer *pinger = s2s_worker(own, w)->pinger;
     if (pinger != NULL && s2s_peer_takes_ping(pinger, st))
@@ -304,7 +304,7 @@ enum verdict s2s_check(struct session *s, struct stanza **st, struct refusal *wh
     slice local = jid_split(s->account->jid).domain;
     if (!s2s_federates(w, local) || s2s_may(w, local, to))
         return PASS;
-    if (foreign_is_farewell(*st)) /* the contact list changes, also if the edge sends nothing */
+    if (foreign_is_ending(*st)) /* the contact list changes, also if the edge sends nothing */
         return PASS;
     why->error = SE_NOT_ALLOWED;
     why->text = jid_is_address(to) && !setting_bool(&s2s_ip_literals)

@@ -9,7 +9,7 @@
 #include "gate/s2s/s2s_unproved.h"
 #include "home/router.h"
 #include "home/slots.h"
-#include "im/abroad.h"
+#include "im/remote_domains.h"
 
 bool s2s_is_ended(const struct worker *w)
 {
@@ -98,7 +98,7 @@ static void news_run(struct worker *w, void *message, const struct message_from 
     if (m->kind == NEWS_RETRY)
         s2s_find_forget(s2s_gate_of(w), w, m->remote);
     else
-        abroad_seen(w, m->remote, ABROAD_UP);
+        remote_domain_seen(w, m->remote, DOMAIN_UP);
     news_there(w, m);
 }
 

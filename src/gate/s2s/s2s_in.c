@@ -23,7 +23,7 @@
 #include "gate/s2s/s2s_take.h"
 #include "gate/stream_limits.h"
 #include "home/question.h"
-#include "im/abroad.h"
+#include "im/remote_domains.h"
 #include "io/tls.h"
 #include "xmpp/ns.h"
 
@@ -309,7 +309,7 @@ static bool in_pair_fits(struct xstream *x, slice remote, slice local)
     if (p != NULL && p->proved) {
         if (!taken) /* it is not acknowledged, either */
             return false;
-        abroad_heard(x->worker, remote, &p->heard_us);
+        remote_domain_heard(x->worker, remote, &p->heard_us);
         if (s->both && s->back == NULL)
             s2s_back_offer(s);
         return true;

@@ -14,7 +14,7 @@
 #include "gate/s2s/s2s_unproved.h"
 #include "gate/stanza_limits.h"
 #include "home/message.h"
-#include "im/abroad.h"
+#include "im/remote_domains.h"
 #include <openssl/sha.h>
 
 enum { UNPROVED_TOLD = 8 };
@@ -70,17 +70,17 @@ void pair_is_proved(struct s2s_in *s, struct pair *p, const char *how)
              LOG_C("peer", conn_info_text(conn_info(s->x.conn)).text));
 }
 
-static void pairs_tell(const struct s2s_in *s, enum abroad_sign sign)
+static void pairs_tell(const struct s2s_in *s, enum domain_sign sign)
 {
     LIST_EACH (it, &s->pairs) {
         const struct pair *p = CONTAINER_OF(it, struct pair, node);
         if (p->proved)
-            abroad_seen(s->x.worker, pair_remote(p), sign);
+            remote_domain_seen(s->x.worker, pair_remote(p), sign);
     }
 }
 
-void pairs_broken(const struct s2s_in *s) { pairs_tell(s, ABROAD_BROKEN); }
-void pairs_resumed(const struct s2s_in *s) { pairs_tell(s, ABROAD_RESUMED); }
+void pairs_broken(const struct s2s_in *s) { pairs_tell(s, DOMAIN_BROKEN); }
+void pairs_resumed(const struct s2s_in *s) { pairs_tell(s, DOMAIN_RESUMED); }
 
 slice pairs_write(const struct s2s_in *s)
 {

@@ -30,7 +30,7 @@ struct pair {
     uint32_t confirmed; /* of these, to be told */
     const char *how;    /* static; "": not proved */
     uint64_t since_us;
-    uint64_t heard_us; /* of abroad_heard() */
+    uint64_t heard_us; /* of remote_domain_heard() */
     uint16_t remote_len, local_len;
     char text[]; /* remote, local */
 };

@@ -20,7 +20,7 @@
 #include "gate/s2s/s2s_words.h"
 #include "gate/stanza_limits.h"
 #include "gate/stream_limits.h"
-#include "im/abroad.h"
+#include "im/remote_domains.h"
 #include "im/foreign.h"
 #include "io/tls.h"
 #include "io/tls_client.h"
@@ -71,7 +71,7 @@ static void out_heard(struct xstream *x, const struct elem *error)
     if (o->peer == NULL)
         return;
     if (o->auth != OUT_NOTHING)
-        abroad_seen(x->worker, out_remote(o), ABROAD_BROKEN);
+        remote_domain_seen(x->worker, out_remote(o), DOMAIN_BROKEN);
     if (!elem_first(error, &condition))
         return;
     if (s2s_is_offended(condition.name))
@@ -110,7 +110,7 @@ static void out_gone(struct xstream *x, enum xstream_end why)
                  : s2s_is_broken(x, why) ? PEER_END_THEIRS
                                          : PEER_END_BROKEN;
     if (!ended && o->auth != OUT_NOTHING)
-        abroad_seen(x->worker, out_remote(o), ABROAD_BROKEN);
+        remote_domain_seen(x->worker, out_remote(o), DOMAIN_BROKEN);
     if (why == XSTREAM_BROKEN)
         s2s_peer_blame(o->peer, s2s_out_stage(o, false), SE_REMOTE_SERVER_TIMEOUT, false,
                        "the connection failed: %s", conn_error(x->conn));
@@ -616,7 +616,7 @@ static bool out_may_send(struct xstream *x, slice remote, slice local)
     if (banned || !out_takes(o))
         return false;
     if (slice_eq(remote, out_remote(o)) && slice_eq(local, out_local(o))) {
-        abroad_heard(x->worker, remote, &o->heard_us);
+        remote_domain_heard(x->worker, remote, &o->heard_us);
         return true;
     }
     xstream_fail(x, XE_INVALID_FROM, SLICE("this stream is not of these domains"));

@@ -34,7 +34,7 @@ struct s2s_out {
     slice host;              /* that was dialled, with its port */
     bool direct;             /* TLS from the first byte */
     uint32_t tls_version;    /* s2s_tls_version() of the certificates that it shows */
-    uint64_t heard_us;       /* of abroad_heard() */
+    uint64_t heard_us;       /* of remote_domain_heard() */
     bool draining;           /* it ends when what came on it is handled: nothing more is read */
     bool peer_ended;         /* ... as the server has ended its half */
     bool skipped;            /* something that came is not counted: nothing behind it is taken */

@@ -8,7 +8,7 @@
 #include "gate/s2s/s2s_keys.h"
 #include "gate/s2s/s2s_lists.h"
 #include "gate/s2s/s2s_peer_private.h"
-#include "im/abroad.h"
+#include "im/remote_domains.h"
 #include "im/foreign.h"
 #include "xmpp/jid.h"
 #include <stdio.h>
@@ -229,7 +229,7 @@ static void peer_tells_failure(struct s2s_peer *p)
         s2s_domain_stage(worker_node(p->worker)->id, s2s_peer_remote(p), s2s_peer_local(p),
                          (enum s2s_stage)b->stage, slice_of(b->why));
     }
-    abroad_seen(p->worker, s2s_peer_remote(p), ABROAD_FAILED);
+    remote_domain_seen(p->worker, s2s_peer_remote(p), DOMAIN_FAILED);
 }
 
 /* The attempt has failed, as the blame says: the next one follows after a pause. What waits goes
@@ -473,7 +473,7 @@ void s2s_peer_opened(struct s2s_peer *p, bool counted, bool anew)
 {
     p->counted = counted;
     s2s_queue_rewind(&p->queue, anew);
-    abroad_seen(p->worker, s2s_peer_remote(p), anew ? ABROAD_UP : ABROAD_RESUMED);
+    remote_domain_seen(p->worker, s2s_peer_remote(p), anew ? DOMAIN_UP : DOMAIN_RESUMED);
     s2s_peer_event(p, PEER_OPENED);
 }
 

@@ -1,7 +1,7 @@
 /* missed: presence that could not be sent to an occupant of another server is sent again later.
  * Otherwise the occupant would see users who have left, and would not see new ones.
  *
- * An occupant keeps its seat while its server cannot be reached (im/abroad.h). Presence that cannot
+ * An occupant keeps its seat while its server cannot be reached (im/remote_domains.h). Presence that cannot
  * be sent in that time comes back to the room as an error (`unsent` in muc/room/part.h). This part
  * notes the nickname, once for each seat. Later it sends the present state: the presence of the
  * occupant with this nickname, as a user who enters would get it, or else unavailable presence. If
@@ -18,7 +18,7 @@
  * of that time. The last LEFT_MAX of these are known; of others the affiliation is `none`.
  *
  * What is sent of the nickname of the seat itself may be of its entry. So the status codes of the
- * room and its subject go with it. The question whether the occupant still exists (parts/abroad.c)
+ * room and its subject go with it. The question whether the occupant still exists (parts/remote.c)
  * waits here, too, if there was no room for it.
  *
  * A seat waits FIRST_MS after a refusal. SOON_MS after the next ones it is known how many stanzas
@@ -469,7 +469,7 @@ static unsigned missed_send(struct missed *m, unsigned most, uint64_t now_us)
         if (nick.len > 0)
             missed_tell(m, s, nick);
         else
-            room_ask_abroad(m->room, s);
+            room_ask_remote(m->room, s);
     }
     return n;
 }

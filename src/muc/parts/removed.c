@@ -30,7 +30,7 @@
 #include "home/here.h"
 #include "home/node.h"
 #include "home/router.h"
-#include "im/abroad.h"
+#include "im/remote_domains.h"
 #include "im/feature.h"
 #include "im/foreign.h"
 #include "io/timer.h"
@@ -81,7 +81,7 @@ static slice removed_domain(const struct removed *m) { return jid_split(m->jid).
 
 static void removed_take(struct removed_worker *all, struct removed *m)
 {
-    abroad_release(all->worker, removed_domain(m), jid_split(m->room).domain);
+    remote_domain_release(all->worker, removed_domain(m), jid_split(m->room).domain);
     map_del(&all->by_key, m->key);
     list_remove(&m->node);
 }
@@ -162,11 +162,10 @@ static void removed_unseated(struct room *r, const struct stanza *error)
     struct worker *w = r->worker;
     struct removed_worker *all = *worker_state(w, worker_slot);
     struct removal why;
-    bool far;
     ensure(room_here(r));
     if (room_is_stopping(r) || error->refused_kind != REFUSED_UNAVAILABLE ||
         stanza_to_is_bare(error) ||
-        !(abroad_is_unsent(w, error, &far) || abroad_is_barred(w, error)) ||
+        !(remote_domain_is_unsent(w, error) || remote_domain_is_barred(w, error)) ||
         !removal_read(stanza_id(error), stanza_from(error), &why))
         return;
     int64_t now_s = (int64_t)(loop_wall_us(room_loop(r)) / 1000000);
@@ -176,7 +175,7 @@ static void removed_unseated(struct room *r, const struct stanza *error)
         return;
     slice key = removed_key(stanza_to_bare(error), stanza_from(error), room_scratch(r));
     slice domain = jid_split(stanza_from(error)).domain;
-    abroad_hold(w, domain, jid_split(r->jid).domain);
+    remote_domain_hold(w, domain, jid_split(r->jid).domain);
     removed_forget(w, key);
     removed_make_room(w, domain);
     struct removed *m = removed_make(key, error, &why);

@@ -119,7 +119,7 @@ struct room_part {
     void (*welcome)(struct room *r, const struct seat *s);
     /* The presence of this nickname could not be sent to this seat, which is of another server and
      * stays. Its client can make up such errors. gone: it left or changed its nickname by that.
-     * Empty: this could not be sent, see room_ask_abroad(). */
+     * Empty: this could not be sent, see room_ask_remote(). */
     void (*unsent)(struct room *r, struct seat *s, slice nick, bool gone);
     /* How this seat is shown a nickname that nobody in the room has: without `to`, and the caller
      * has the reference. NULL: as one who has left. */

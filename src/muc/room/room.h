@@ -70,7 +70,6 @@ struct seat {
     struct list away;        /* in room.away; unlinked: it is in the audience */
     uint64_t asked_us;       /* of those away: when it came, or was last asked */
     bool ghost;              /* room_seat_gone(): it is about to leave */
-    bool written;            /* muc/abroad_seats.c: it has a row */
     struct stanza *presence; /* the last that it sent */
 };
 static inline slice seat_bare(const struct seat *s) { return (slice){ s->jid.ptr, s->bare_len }; }

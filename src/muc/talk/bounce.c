@@ -2,7 +2,7 @@
 #include "base/ensure.h"
 #include "base/hash.h"
 #include "base/mem.h"
-#include "im/abroad.h"
+#include "im/remote_domains.h"
 #include "im/foreign.h"
 #include "muc/people/occupant.h"
 #include "muc/room/part.h"
@@ -88,7 +88,7 @@ static bool is_unsent_presence(const struct stanza *st)
 #define NOTHING "<no-store xmlns='" NS_HINTS "'/>"
 static const slice ask_id = SLICE_INIT("still there?");
 
-void room_ask_abroad(const struct room *r, const struct seat *s)
+void room_ask_remote(const struct room *r, const struct seat *s)
 {
     ensure(list_linked(&s->away));
     route_send(r->worker,
@@ -97,9 +97,8 @@ void room_ask_abroad(const struct room *r, const struct seat *s)
 
 static bool is_unsent_question(const struct room *r, const struct stanza *error)
 {
-    bool far;
     return error->kind == STANZA_MESSAGE && slice_eq(stanza_id(error), ask_id) &&
-           abroad_is_unsent(r->worker, error, &far);
+           remote_domain_is_unsent(r->worker, error);
 }
 
 /* service-unavailable is also what an account says to those whom it blocks (XEP-0191 §3.4), so of a

@@ -1,7 +1,7 @@
 /* What becomes of the watch of a foreign domain when the slot of that domain moves to another
  * worker. The node has two workers, which run in turn on the thread of the test. */
 #include "base/clock.h"
-#include "im/abroad.h"
+#include "im/remote_domains.h"
 #include "im/test_node.h"
 
 #include <setjmp.h>
@@ -15,7 +15,7 @@ enum { WORKERS = 2, TURNS_S = 15 };
 
 static const struct gate_ops gate;
 static struct test_node t;
-static const slice other = SLICE("other.test");
+static const slice other = SLICE_INIT("other.test");
 static struct {
     unsigned lost, back;
 } told[WORKERS];
@@ -39,7 +39,7 @@ static const struct feature listener_feature = {
 static const struct feature *const features[] = {
     &test_auth_feature, &account_feature, &session_feature,
     &message_feature,   &roster_feature,  &presence_feature,
-    &listener_feature,  &abroad_feature,  NULL,
+    &listener_feature,  &remote_domains_feature,  NULL,
 };
 
 static unsigned home(void) { return t.node->slot_worker[node_slot(other)]; }
@@ -71,7 +71,7 @@ static bool turns(unsigned lost, unsigned back)
 
 static int64_t domains_lost(void)
 {
-    const struct metric *m = abroad_feature.metrics[0];
+    const struct metric *m = remote_domains_feature.metrics[0];
     return metric_read(m);
 }
 
@@ -92,11 +92,11 @@ static int start(void **state)
     for (unsigned i = 0; i < WORKERS; i++) {
         be(i);
         test_node_tick(&t);
-        abroad_feature.worker.start(t.w);
+        remote_domains_feature.worker.start(t.w);
     }
     be(home());
-    abroad_hold(t.w, other, SLICE("localhost"));
-    abroad_seen(t.w, other, ABROAD_FAILED);
+    remote_domain_hold(t.w, other, SLICE("localhost"));
+    remote_domain_seen(t.w, other, DOMAIN_FAILED);
     return 0;
 }
 
@@ -105,7 +105,7 @@ static int stop(void **state)
     (void)state;
     for (unsigned i = 0; i < WORKERS; i++) {
         be(i);
-        abroad_feature.worker.stop(t.w);
+        remote_domains_feature.worker.stop(t.w);
     }
     be(0);
     test_node_stop(&t);
@@ -124,7 +124,7 @@ static void all_slots_move(void)
 static void is_up(void)
 {
     be(home());
-    abroad_seen(t.w, other, ABROAD_UP);
+    remote_domain_seen(t.w, other, DOMAIN_UP);
     assert_true(turns(told[0].lost, 1));
     assert_int_equal(domains_lost(), 0);
 }
@@ -144,7 +144,7 @@ static void test_a_lost_domain_is_back_at_its_new_home(void **state)
     (void)state;
     assert_true(turns(1, 0));
     be(home());
-    abroad_release(t.w, other, SLICE("localhost"));
+    remote_domain_release(t.w, other, SLICE("localhost"));
     assert_int_equal(domains_lost(), 1);
     all_slots_move();
     assert_true(turns(2, 0));

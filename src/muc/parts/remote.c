@@ -1,10 +1,10 @@
-/* abroad: occupants of other servers leave when their server is lost (im/abroad.h), with status 333
+/* abroad: occupants of other servers leave when their server is lost (im/remote_domains.h), with status 333
  * (XEP-0045 §18.1), or when a rule forbids their domain or their address. When the server
  * is back after a failure, it may have forgotten where its users are: all its occupants are sent an
  * empty message, and those that do not exist any more leave as well: AT_ONCE of a worker at a time,
  * with a pause behind them. Those that wait are kept for each domain, as one reference for each
  * occupant. A message that finds no room is sent again (parts/missed.c). */
-#include "im/abroad.h"
+#include "im/remote_domains.h"
 #include "base/ensure.h"
 #include "base/list.h"
 #include "base/mem.h"
@@ -58,14 +58,14 @@ static void abroad_seated(struct room *r, struct seat *s, bool back)
     (void)back;
     ensure(room_here(r));
     if (list_linked(&s->away))
-        abroad_hold(r->worker, seat_domain(s), room_domain(r));
+        remote_domain_hold(r->worker, seat_domain(s), room_domain(r));
 }
 
 static void abroad_leaves(struct room *r, const struct seat *s, bool ends)
 {
     (void)ends;
     if (list_linked(&s->away))
-        abroad_release(r->worker, seat_domain(s), room_domain(r));
+        remote_domain_release(r->worker, seat_domain(s), room_domain(r));
 }
 
 static void room_lost(struct room *r, void *arg)
@@ -134,7 +134,7 @@ static void back_next(struct returning *g)
     const struct seat *s = seat_ref_find(g->seat, &r);
     back_seat_free(g);
     if (s != NULL && list_linked(&s->away))
-        room_ask_abroad(r, s);
+        room_ask_remote(r, s);
 }
 
 static void returns_run(struct timer *t, struct loop *loop)
@@ -167,7 +167,7 @@ static void room_back(struct room *r, void *arg)
 
 static void rooms_domain_lost(struct worker *w, slice domain, slice local)
 {
-    if (abroad_is_held(w, domain))
+    if (remote_domain_is_held(w, domain))
         rooms_each(w, room_lost, &(struct lost){ domain, local });
 }
 
@@ -177,7 +177,7 @@ static void rooms_domain_back(struct worker *w, slice domain)
     struct returns *all = *worker_state(w, slot);
     ensure(domain.len > 0 && domain.len <= JID_PART_MAX);
     back_forget(all, domain);
-    if (!abroad_is_held(w, domain))
+    if (!remote_domain_is_held(w, domain))
         return;
     struct back *b = mem_zalloc(sizeof *b + domain.len);
     list_init(&b->seats);
@@ -193,20 +193,20 @@ static void rooms_domain_back(struct worker *w, slice domain)
         timer_set(worker_loop(w), &all->timer, 0);
 }
 
-static void muc_abroad_start(struct worker *w)
+static void muc_remote_start(struct worker *w)
 {
     struct returns *all = *worker_state(w, slot) = mem_new(struct returns);
     all->timer.fn = returns_run;
     list_init(&all->domains);
 }
 
-static void muc_abroad_stop(struct worker *w)
+static void muc_remote_stop(struct worker *w)
 {
     struct returns *all = *worker_state(w, slot);
     timer_cancel(&all->timer);
 }
 
-static void muc_abroad_ended(struct worker *w)
+static void muc_remote_ended(struct worker *w)
 {
     struct returns *all = *worker_state(w, slot);
     if (all == NULL)
@@ -216,20 +216,20 @@ static void muc_abroad_ended(struct worker *w)
     mem_free(worker_state(w, slot));
 }
 
-const struct room_part abroad_part = {
+const struct room_part remote_part = {
     .name = "abroad",
     .seated = abroad_seated,
     .leaves = abroad_leaves,
 };
 
-const struct feature muc_abroad_feature = {
+const struct feature muc_remote_feature = {
     .name = "muc_abroad",
     .parts = PART_ROOM,
     .foreign.changed = rooms_rules_changed,
     .worker.slot = &slot,
-    .worker.start = muc_abroad_start,
-    .worker.stop = muc_abroad_stop,
-    .worker.ended = muc_abroad_ended,
+    .worker.start = muc_remote_start,
+    .worker.stop = muc_remote_stop,
+    .worker.ended = muc_remote_ended,
     .worker.domain_lost = rooms_domain_lost,
     .worker.domain_back = rooms_domain_back,
 };

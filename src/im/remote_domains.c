@@ -1,4 +1,4 @@
-#include "im/abroad.h"
+#include "im/remote_domains.h"
 #include "base/arena.h"
 #include "base/ensure.h"
 #include "base/list.h"
@@ -17,19 +17,16 @@
 #include "home/remote.h"
 #include "im/feature.h"
 #include "im/foreign.h"
-#include "im/foreign_ask.h"
 #include "io/timer.h"
 #include "xmpp/ns.h"
 #include "xmpp/stanza_error.h"
 
 enum {
-    NAME_MS = 20 * 1000,      /* between two times that a worker names what it holds */
-    NAMED_MS = 5 * NAME_MS,   /* a domain that nobody names any more is forgotten after this */
-    RESUME_MS = 3 * 1000,     /* from a new stream to the resumption of one that has broken */
-    DOUBT_MS = 10 * 1000,     /* between two looks at a domain that fails */
-    LOST_MAX_MS = 15 * 60000, /* the same for one that is lost, where it doubles up to this */
-    LOST_DOUBLED = 12,
-    LOST_KEPT_MS = 24 * 3600000 /* then it is forgotten, and its contacts are not asked any more */
+    NAME_MS = 20 * 1000,    /* between two times that a worker names what it holds */
+    NAMED_MS = 5 * NAME_MS, /* a domain that no worker names any more is forgotten after this */
+    LOOK_MS = 10 * 1000,    /* between two looks at a domain that fails, at most */
+    LOST_LOOKS = 10,        /* the same for a lost one: so many times as long */
+    LOST_KEPT_MS = 24 * 3600000 /* then it is forgotten */
 };
 
 static struct setting ping_after = {
@@ -82,84 +79,80 @@ static struct metric domains_lost = {
     .help = "Domains of other servers and components that could not be reached for s2s.lost-after, "
             "with contacts or occupants here.",
 };
-static struct log_area log_abroad = { .name = "abroad" };
+static struct log_area log_domains = { .name = "remote_domains" };
 
-/* A domain that something on this worker is shown of, and where. */
+/* In struct remote_domains: so many things of a domain are shown at a domain of ours. */
 struct held {
-    struct list locals; /* struct held_local */
-    uint16_t domain_len;
-    char domain[];
-};
-struct held_local {
-    struct list node;
     uint32_t count;
-    uint16_t len;
-    char local[];
+    uint16_t domain_len, local_len;
+    char key[]; /* domain, '/', local */
 };
 
-/* A foreign domain, at its home. */
-enum watch_state { WATCH_FINE, WATCH_DOUBTED, WATCH_LOST };
+/* A domain, at its home. */
+enum watch_state { WATCH_FINE, WATCH_FAILING, WATCH_LOST };
 struct watch {
     struct worker *worker;
     struct timer timer; /* the next look */
     struct ask *ask;    /* a ping that is not answered yet; NULL: none */
     bool asking;        /* so, and ask_send() may not have returned yet */
+    uint8_t state;      /* enum watch_state */
     uint64_t named_us;  /* when a worker last said that it holds it */
     uint64_t heard_us;  /* the last sign of life */
     uint64_t failing_us, lost_us, back_us;
-    uint8_t state;  /* enum watch_state */
-    uint8_t tries;  /* since it is lost; at most LOST_DOUBLED */
-    uint8_t broken; /* streams that have broken and are not resumed; at most UINT8_MAX */
-    slice local;    /* kept: who asks */
+    slice local; /* kept: the domain of ours that asks */
     uint16_t domain_len;
     char domain[];
 };
 
-struct abroad {
+struct remote_domains {
     struct map held, watched;
     struct timer name; /* what is held */
 };
 static unsigned slot;
 
-static slice held_domain(const void *item)
+static slice held_key(const void *item)
 {
     const struct held *h = item;
-    return (slice){ h->domain, h->domain_len };
+    return (slice){ h->key, h->domain_len + 1u + h->local_len };
 }
-static slice held_local(const struct held_local *l) { return (slice){ l->local, l->len }; }
+static slice held_domain(const struct held *h) { return (slice){ h->key, h->domain_len }; }
+static slice held_local(const struct held *h)
+{
+    return (slice){ h->key + h->domain_len + 1, h->local_len };
+}
 static slice watch_domain(const void *item)
 {
     const struct watch *d = item;
     return (slice){ d->domain, d->domain_len };
 }
-static struct abroad *abroad_of(const struct worker *w)
+static struct remote_domains *domains_of(const struct worker *w)
 {
     ensure(worker_is_here(w));
     return *worker_state(w, slot);
 }
-static uint64_t abroad_now(const struct worker *w) { return loop_now_us(worker_loop(w)); }
+static uint64_t domains_now(const struct worker *w) { return loop_now_us(worker_loop(w)); }
 static bool has_passed(uint64_t now_us, uint64_t since_us, uint64_t ms)
 {
     return now_us - since_us >= ms * 1000;
 }
 
-static bool abroad_is_component(const struct worker *w, slice domain)
+static bool domain_is_component(const struct worker *w, slice domain)
 {
     return remote_known(w, domain) || remote_expected(w, domain);
 }
 
-bool abroad_is_other(const struct worker *w, slice domain)
+bool remote_domain_is_other(const struct worker *w, slice domain)
 {
     const struct node *n = worker_node(w);
     return !node_serves(n, domain) && host_find(n, domain, &(slice){ 0 }) == NULL;
 }
 
-bool abroad_pair(struct worker *w, slice local, slice domain)
+bool remote_domain_pair(struct worker *w, slice local, slice domain)
 {
-    return abroad_is_component(w, domain) || foreign_pair(w, local, domain);
+    return domain_is_component(w, domain) || foreign_pair(w, local, domain);
 }
 
-uint64_t abroad_lost_ms(void) { return (uint64_t)setting_int(&lost_after); }
+uint64_t remote_domain_lost_ms(void) { return (uint64_t)setting_int(&lost_after); }
 
 /* To all: lost, or back. */
 
@@ -200,8 +193,7 @@ static const struct message_row back_message = {
 
 static void tell_all(const struct watch *d, const struct message_row *row)
 {
-    const struct asker nobody = { 0 };
-    each_home(d->worker, row, &(struct domain_news){ watch_domain(d) }, &nobody);
+    each_home(d->worker, row, &(struct domain_news){ watch_domain(d) }, &(struct asker){ 0 });
 }
 
 /* At the home of a domain. */
@@ -211,99 +203,82 @@ static void watch_after(struct watch *d, uint64_t ms)
     timer_set(worker_loop(d->worker), &d->timer, ms);
 }
 
-static uint64_t watch_doubt_ms(void)
+static uint64_t watch_look_ms(void)
 {
     uint64_t part = (uint64_t)setting_int(&lost_after) / 4;
-    return part < DOUBT_MS ? part : DOUBT_MS;
+    return part < LOOK_MS ? part : LOOK_MS;
 }
 
 static void watch_is_fine(struct watch *d)
 {
-    d->heard_us = abroad_now(d->worker);
+    d->heard_us = domains_now(d->worker);
+    if (d->state == WATCH_LOST)
+        metric_add(&domains_lost, -1);
     d->state = WATCH_FINE;
-    d->tries = d->broken = 0;
     watch_after(d, (uint64_t)setting_int(&ping_after));
 }
 
 static void watch_alive(struct watch *d)
 {
+    uint64_t now = domains_now(d->worker), pause_ms = (uint64_t)setting_int(&back_pause);
     ensure(worker_is_here(d->worker));
-    uint64_t now = abroad_now(d->worker);
     if (d->state == WATCH_FINE) {
         d->heard_us = now;
         return;
     }
-    uint64_t pause_ms = (uint64_t)setting_int(&back_pause),
-             since_ms = d->back_us == 0 ? pause_ms : (now - d->back_us) / 1000;
-    if (since_ms < pause_ms) { /* it comes and goes: it is told later, if it stays */
+    if (d->back_us != 0 && !has_passed(now, d->back_us, pause_ms)) { /* it comes and goes */
         d->failing_us = now;
-        watch_after(d, pause_ms - since_ms);
+        watch_after(d, pause_ms - (now - d->back_us) / 1000);
         return;
     }
-    if (d->state == WATCH_LOST)
-        metric_add(&domains_lost, -1);
-    log_info(&log_abroad, LOG_EV("domain.back"), LOG_S("domain", watch_domain(d)),
+    log_info(&log_domains, LOG_EV("domain.back"), LOG_S("domain", watch_domain(d)),
              LOG_I("failed_s", (int64_t)((now - d->failing_us) / 1000000)));
     d->back_us = now;
     watch_is_fine(d);
     tell_all(d, &back_message);
 }
 
-static void watch_lost(struct watch *d)
-{
-    ensure(d->state == WATCH_DOUBTED && d->failing_us > 0);
-    d->state = WATCH_LOST;
-    d->lost_us = abroad_now(d->worker);
-    d->tries = 0;
-    metric_add(&domains_lost, 1);
-    log_info(&log_abroad, LOG_EV("domain.lost"), LOG_S("domain", watch_domain(d)),
-             LOG_C("hint", abroad_is_component(d->worker, watch_domain(d))
-                               ? "no connection of its component serves it"
-                               : "`musterctl s2s list` shows why it cannot be reached"));
-    tell_all(d, &lost_message);
-}
-
 static void watch_failed(struct watch *d)
 {
-    uint64_t now = abroad_now(d->worker);
+    uint64_t now = domains_now(d->worker);
     if (d->state == WATCH_FINE) {
-        d->state = WATCH_DOUBTED;
+        d->state = WATCH_FAILING;
         d->failing_us = now;
-        watch_after(d, watch_doubt_ms());
-    } else if (d->state == WATCH_DOUBTED &&
-               has_passed(now, d->failing_us, (uint64_t)setting_int(&lost_after))) {
-        watch_lost(d);
+        watch_after(d, watch_look_ms());
+    } else if (d->state == WATCH_FAILING &&
+               has_passed(now, d->failing_us, remote_domain_lost_ms())) {
+        d->state = WATCH_LOST;
+        d->lost_us = now;
+        metric_add(&domains_lost, 1);
+        log_info(&log_domains, LOG_EV("domain.lost"), LOG_S("domain", watch_domain(d)),
+                 LOG_C("hint", domain_is_component(d->worker, watch_domain(d))
+                                   ? "no connection of its component serves it"
+                                   : "`musterctl s2s list` shows why it cannot be reached"));
+        tell_all(d, &lost_message);
     }
 }
 
-static void watch_free(struct watch *d)
+static void watch_forget(struct watch *d)
 {
     if (d->state == WATCH_LOST)
         metric_add(&domains_lost, -1);
+    map_del(&domains_of(d->worker)->watched, watch_domain(d));
     timer_cancel(&d->timer);
     ask_cancel(&d->ask);
     slice_release(&d->local);
     mem_free(&d);
 }
 
-static void watch_forget(struct watch *d)
+bool remote_domain_is_unsent(const struct worker *w, const struct stanza *error)
 {
-    map_del(&abroad_of(d->worker)->watched, watch_domain(d));
-    watch_free(d);
-}
-
-bool abroad_is_unsent(const struct worker *w, const struct stanza *error, bool *far)
-{
-    *far = false;
     if (error->type != TYPE_ERROR || error->arrived ||
         !foreign_is(w, jid_split(stanza_from(error)).domain))
         return false;
     enum stanza_error condition = stanza_condition(error);
-    *far = condition == SE_REMOTE_SERVER_TIMEOUT;
-    return *far || condition == SE_RESOURCE_CONSTRAINT;
+    return condition == SE_REMOTE_SERVER_TIMEOUT || condition == SE_RESOURCE_CONSTRAINT;
 }
 
-bool abroad_is_barred(struct worker *w, const struct stanza *error)
+bool remote_domain_is_barred(struct worker *w, const struct stanza *error)
 {
     return error->type == TYPE_ERROR && !error->arrived &&
            foreign_separates(w, jid_split(stanza_to(error)).domain,
@@ -312,25 +287,25 @@ bool abroad_is_barred(struct worker *w, const struct stanza *error)
 
 /* What this server says itself for a server that it does not reach, or that it does not let the
  * request go to. Every other answer comes from there. */
-enum abroad_answer abroad_answer_of(const struct stanza *reply)
+enum domain_answer remote_domain_answer(const struct stanza *reply)
 {
     if (reply == NULL)
-        return ABROAD_FROM_HERE;
+        return DOMAIN_FROM_HERE;
     if (reply->type != TYPE_ERROR)
-        return ABROAD_FROM_THERE;
+        return DOMAIN_FROM_THERE;
     switch (stanza_condition(reply)) {
     case SE_REMOTE_SERVER_NOT_FOUND:
     case SE_REMOTE_SERVER_TIMEOUT:
-        return ABROAD_FROM_HERE;
+        return DOMAIN_FROM_HERE;
     case SE_NOT_ALLOWED:         /* also s2s.policy */
     case SE_RESOURCE_CONSTRAINT: /* also a full queue */
-        return ABROAD_FROM_ANYWHERE;
+        return DOMAIN_FROM_ANYWHERE;
     case SE_POLICY_VIOLATION: /* also a blocked address, which is none of a domain */
     case SE_INTERNAL_SERVER_ERROR:
-        return memchr(reply->from, '@', reply->from_bare_len) == NULL ? ABROAD_FROM_THERE
-                                                                      : ABROAD_FROM_ANYWHERE;
+        return memchr(reply->from, '@', reply->from_bare_len) == NULL ? DOMAIN_FROM_THERE
+                                                                      : DOMAIN_FROM_ANYWHERE;
     default:
-        return ABROAD_FROM_THERE;
+        return DOMAIN_FROM_THERE;
     }
 }
 
@@ -340,14 +315,14 @@ static void watch_pinged(struct worker *w, void *arg, const struct stanza *reply
     ensure(w == d->worker && d->asking);
     d->ask = NULL;
     d->asking = false;
-    switch (abroad_answer_of(reply)) {
-    case ABROAD_FROM_THERE:
+    switch (remote_domain_answer(reply)) {
+    case DOMAIN_FROM_THERE:
         watch_alive(d);
         break;
-    case ABROAD_FROM_HERE:
+    case DOMAIN_FROM_HERE:
         watch_failed(d);
         break;
-    case ABROAD_FROM_ANYWHERE:
+    case DOMAIN_FROM_ANYWHERE:
         if (d->state != WATCH_FINE)
             watch_failed(d);
         break;
@@ -374,20 +349,12 @@ static void watch_ping(struct watch *d)
 /* Whether it is there. */
 static void watch_ask(struct watch *d)
 {
-    if (!abroad_is_component(d->worker, watch_domain(d)))
+    if (!domain_is_component(d->worker, watch_domain(d)))
         watch_ping(d);
     else if (remote_known(d->worker, watch_domain(d)))
         watch_alive(d);
     else
         watch_failed(d);
-}
-
-static uint64_t watch_lost_ms(struct watch *d)
-{
-    uint64_t ms = watch_doubt_ms() << d->tries;
-    if (d->tries < LOST_DOUBLED)
-        d->tries++;
-    return ms < LOST_MAX_MS ? ms : LOST_MAX_MS;
 }
 
 static bool watch_hand_over(struct watch *d);
@@ -398,44 +365,31 @@ static void watch_look(struct timer *t, struct loop *loop)
     uint64_t now = loop_now_us(loop), ping_ms = (uint64_t)setting_int(&ping_after);
     if (watch_hand_over(d))
         return;
-    bool named = !has_passed(now, d->named_us, NAMED_MS);
-    switch ((enum watch_state)d->state) {
-    case WATCH_FINE:
-        if (!named) {
-            watch_forget(d);
-            return;
-        }
-        watch_after(d, has_passed(now, d->heard_us, ping_ms)
-                           ? ping_ms
-                           : ping_ms - (now - d->heard_us) / 1000);
-        if (has_passed(now, d->heard_us, ping_ms))
-            watch_ask(d);
-        break;
-    case WATCH_DOUBTED:
-        watch_after(d, watch_doubt_ms());
-        watch_ask(d);
-        break;
-    case WATCH_LOST:
-        if (has_passed(now, d->lost_us, LOST_KEPT_MS)) {
-            watch_forget(d);
-            return;
-        }
-        watch_after(d, watch_lost_ms(d));
-        watch_ask(d);
-        break;
+    if (d->state == WATCH_FINE ? has_passed(now, d->named_us, NAMED_MS)
+                               : d->state == WATCH_LOST && has_passed(now, d->lost_us, LOST_KEPT_MS)) {
+        watch_forget(d);
+        return;
     }
+    if (d->state == WATCH_FINE && !has_passed(now, d->heard_us, ping_ms)) {
+        watch_after(d, ping_ms - (now - d->heard_us) / 1000);
+        return;
+    }
+    watch_after(d, d->state == WATCH_FINE      ? ping_ms
+                   : d->state == WATCH_FAILING ? watch_look_ms()
+                                               : LOST_LOOKS * watch_look_ms());
+    watch_ask(d);
 }
 
 static struct watch *watch_get(const struct worker *w, slice domain)
 {
-    return map_get(&abroad_of(w)->watched, domain);
+    return map_get(&domains_of(w)->watched, domain);
 }
 
 static struct watch *watch_make(struct worker *w, slice domain, slice local)
 {
     ensure(domain.len <= JID_PART_MAX && local.len <= JID_PART_MAX);
-    struct abroad *all = abroad_of(w);
-    if (all->watched.count >= ABROAD_WATCHED_MAX)
+    struct remote_domains *all = domains_of(w);
+    if (all->watched.count >= REMOTE_DOMAINS_MAX)
         return NULL;
     struct watch *d = mem_zalloc(sizeof *d + domain.len);
     d->worker = w;
@@ -450,93 +404,79 @@ static struct watch *watch_make(struct worker *w, slice domain, slice local)
 
 /* To the home of a domain: it is held on the worker that says so. */
 
-struct abroad_named {
+struct domain_held {
     slice domain, local;
 };
-static const struct message_field named_fields[] = {
-    F_BARE(struct abroad_named, domain),
-    F_BARE(struct abroad_named, local),
+static const struct message_field held_fields[] = {
+    F_BARE(struct domain_held, domain),
+    F_BARE(struct domain_held, local),
     { 0 },
 };
 
-static void named_run(struct worker *w, void *message, const struct message_from *from)
+static void held_run(struct worker *w, void *message, const struct message_from *from)
 {
-    const struct abroad_named *m = message;
+    const struct domain_held *m = message;
     struct watch *d = watch_get(w, m->domain);
     (void)from;
-    if (!abroad_is_other(w, m->domain) || !node_serves(worker_node(w), m->local))
+    if (!remote_domain_is_other(w, m->domain) || !node_serves(worker_node(w), m->local))
         return;
     if (d == NULL)
         d = watch_make(w, m->domain, m->local);
     if (d == NULL)
         return;
-    d->named_us = abroad_now(w);
-    if (!slice_eq(d->local, m->local) && !abroad_pair(w, d->local, m->domain)) {
+    d->named_us = domains_now(w);
+    if (!slice_eq(d->local, m->local) && !remote_domain_pair(w, d->local, m->domain)) {
         slice_release(&d->local); /* it may not ask any more */
         d->local = slice_keep(m->local);
     }
     if (remote_expected(w, m->domain) && !remote_known(w, m->domain))
         watch_failed(d); /* also if nobody has said so: its node has ended */
 }
-static const struct message_row named_message = {
+static const struct message_row held_message = {
     .id = 127,
     .scope = MESSAGE_CLUSTER,
     .name = "domain-held",
-    .size = sizeof(struct abroad_named),
-    .fields = named_fields,
-    .run = named_run,
+    .size = sizeof(struct domain_held),
+    .fields = held_fields,
+    .run = held_run,
 };
 
-struct abroad_signal {
+struct domain_signal {
     slice domain;
-    uint8_t sign; /* enum abroad_sign */
+    uint8_t sign; /* enum domain_sign */
 };
 static const struct message_field signal_fields[] = {
-    F_BARE(struct abroad_signal, domain),
-    F_U8(struct abroad_signal, sign, ABROAD_RESUMED),
+    F_BARE(struct domain_signal, domain),
+    F_U8(struct domain_signal, sign, DOMAIN_RESUMED),
     { 0 },
 };
 
-/* It may be there, and have forgotten everything. */
+/* Its server may be there, and have forgotten everything. */
 static void watch_broken(struct watch *d)
 {
     uint16_t random;
-    if (d->broken < UINT8_MAX)
-        d->broken++;
     watch_failed(d);
     rand_bytes(&random, sizeof random);
-    if (d->state == WATCH_DOUBTED)
+    if (d->state == WATCH_FAILING)
         watch_after(d, 500 + random % 1000);
-}
-
-/* Each stream that has broken may be resumed by who opened it; else a ping proves that the server
- * is there. */
-static void watch_up(struct watch *d)
-{
-    if (d->state == WATCH_DOUBTED && d->broken > 0)
-        watch_after(d, RESUME_MS);
-    else
-        watch_alive(d);
 }
 
 static void watch_heard(struct watch *d)
 {
-    if (d->state == WATCH_DOUBTED)
-        d->failing_us = abroad_now(d->worker); /* it tells us what changes, if it does not answer */
+    if (d->state == WATCH_FAILING)
+        d->failing_us = domains_now(d->worker); /* it tells us what changes, if it does not answer */
     else
         watch_alive(d);
 }
 
 static void watch_resumed(struct watch *d)
 {
-    if (d->state == WATCH_LOST) {
+    if (d->state == WATCH_FAILING) {
+        log_info(&log_domains, LOG_EV("domain.resumed"), LOG_S("domain", watch_domain(d)));
+        watch_is_fine(d);
+    } else {
         watch_alive(d);
-        return;
     }
-    if (d->broken == 0 || --d->broken > 0 || d->state != WATCH_DOUBTED)
-        return;
-    log_info(&log_abroad, LOG_EV("domain.resumed"), LOG_S("domain", watch_domain(d)));
-    watch_is_fine(d);
 }
 
 /* A component has come: whatever it knew before, it may have forgotten. */
@@ -555,29 +495,29 @@ static void watch_came(struct worker *w, slice domain)
 
 static void signal_run(struct worker *w, void *message, const struct message_from *from)
 {
-    const struct abroad_signal *m = message;
+    const struct domain_signal *m = message;
     struct watch *d = watch_get(w, m->domain);
     (void)from;
-    if (m->sign == ABROAD_UP && abroad_is_component(w, m->domain)) {
+    if (m->sign == DOMAIN_UP && domain_is_component(w, m->domain)) {
         watch_came(w, m->domain);
         return;
     }
     if (d == NULL)
         return;
-    switch ((enum abroad_sign)m->sign) {
-    case ABROAD_UP:
-        watch_up(d);
+    switch ((enum domain_sign)m->sign) {
+    case DOMAIN_UP:
+        watch_alive(d);
         break;
-    case ABROAD_FAILED:
+    case DOMAIN_FAILED:
         watch_failed(d);
         break;
-    case ABROAD_BROKEN:
+    case DOMAIN_BROKEN:
         watch_broken(d);
         break;
-    case ABROAD_HEARD:
+    case DOMAIN_HEARD:
         watch_heard(d);
         break;
-    case ABROAD_RESUMED:
+    case DOMAIN_RESUMED:
         watch_resumed(d);
         break;
     }
@@ -586,14 +526,13 @@ static const struct message_row signal_message = {
     .id = 128,
     .scope = MESSAGE_CLUSTER,
     .name = "domain-seen",
-    .size = sizeof(struct abroad_signal),
+    .size = sizeof(struct domain_signal),
     .fields = signal_fields,
     .run = signal_run,
 };
 
-/* The slot of the domain has moved, and what is seen of the domain is reported to its new home.
- * That hears of a domain that is fine from those that hold it, and has to be told of others, or
- * nobody would say when they are back. Ends the watch if so. */
+/* The slot of the domain has moved. Its new home hears of a domain that is fine from the workers
+ * that hold it, and has to be told of others. Ends the watch if so. */
 static bool watch_hand_over(struct watch *d)
 {
     struct worker *w = d->worker;
@@ -601,128 +540,107 @@ static bool watch_hand_over(struct watch *d)
     if (node_is_home(w, domain))
         return false;
     if (d->state != WATCH_FINE) {
-        home_send(w, domain, &named_message, &(struct abroad_named){ domain, d->local });
-        home_send(w, domain, &signal_message, &(struct abroad_signal){ domain, ABROAD_FAILED });
+        home_send(w, domain, &held_message, &(struct domain_held){ domain, d->local });
+        home_send(w, domain, &signal_message, &(struct domain_signal){ domain, DOMAIN_FAILED });
     }
     watch_forget(d);
     return true;
 }
 
-void abroad_seen(struct worker *w, slice domain, enum abroad_sign sign)
+void remote_domain_seen(struct worker *w, slice domain, enum domain_sign sign)
 {
     if (!worker_stopping(w))
-        home_send(w, domain, &signal_message, &(struct abroad_signal){ domain, (uint8_t)sign });
+        home_send(w, domain, &signal_message, &(struct domain_signal){ domain, (uint8_t)sign });
 }
 
-void abroad_heard(struct worker *w, slice domain, uint64_t *told_us)
+void remote_domain_heard(struct worker *w, slice domain, uint64_t *told_us)
 {
-    uint64_t now = abroad_now(w);
-    if (*told_us != 0 && !has_passed(now, *told_us, watch_doubt_ms()))
+    uint64_t now = domains_now(w);
+    if (*told_us != 0 && !has_passed(now, *told_us, watch_look_ms()))
         return;
     *told_us = now;
-    abroad_seen(w, domain, ABROAD_HEARD);
+    remote_domain_seen(w, domain, DOMAIN_HEARD);
 }
 
 /* What is held on this worker. */
 
-/* For the domain of ours whose users or rooms show it: services do not ask. */
-static void name_one(struct worker *w, const struct held *h)
+enum { HELD_KEY_MAX = 2 * JID_PART_MAX + 1 };
+static slice held_make_key(char key[HELD_KEY_MAX], slice domain, slice local)
 {
-    if (!abroad_is_other(w, held_domain(h)))
-        return;
-    LIST_EACH (it, &h->locals) {
-        slice local = foreign_parent(worker_node(w),
-                                     held_local(CONTAINER_OF(it, const struct held_local, node)));
-        if (!abroad_pair(w, local, held_domain(h)))
-            continue;
-        home_send(w, held_domain(h), &named_message,
-                  &(struct abroad_named){ held_domain(h), local });
-        return;
-    }
+    ensure(domain.len > 0 && domain.len <= JID_PART_MAX);
+    ensure(local.len > 0 && local.len <= JID_PART_MAX);
+    memcpy(key, domain.ptr, domain.len);
+    key[domain.len] = '/';
+    memcpy(key + domain.len + 1, local.ptr, local.len);
+    return (slice){ key, domain.len + 1 + local.len };
 }
 
-static void name_all(struct timer *t, struct loop *loop)
+/* For the domain of ours whose users or rooms show it: services do not ask. */
+static void held_name(struct worker *w, const struct held *h)
+{
+    slice domain = held_domain(h), local = foreign_parent(worker_node(w), held_local(h));
+    if (remote_domain_is_other(w, domain) && remote_domain_pair(w, local, domain))
+        home_send(w, domain, &held_message, &(struct domain_held){ domain, local });
+}
+
+static void held_name_all(struct timer *t, struct loop *loop)
 {
     struct worker *w = worker_here();
-    struct abroad *all = CONTAINER_OF(t, struct abroad, name);
+    struct remote_domains *all = CONTAINER_OF(t, struct remote_domains, name);
     const struct held *h;
     struct watch *d;
     for (uint32_t i = 0; (h = map_next(&all->held, &i)) != NULL;)
-        name_one(w, h);
+        held_name(w, h);
     for (uint32_t i = 0; (d = map_next(&all->watched, &i)) != NULL;)
         (void)watch_hand_over(d); /* the look at one that is lost may be far off */
     timer_set(loop, t, NAME_MS);
 }
 
-static struct held_local *held_local_of(const struct held *h, slice local)
+void remote_domain_hold(struct worker *w, slice domain, slice local)
 {
-    LIST_EACH (it, &h->locals) {
-        struct held_local *l = CONTAINER_OF(it, struct held_local, node);
-        if (slice_eq(held_local(l), local))
-            return l;
+    struct remote_domains *all = domains_of(w);
+    char text[HELD_KEY_MAX];
+    slice key = held_make_key(text, domain, local);
+    struct held *h = map_get(&all->held, key);
+    if (h != NULL) {
+        h->count++;
+        return;
     }
-    return NULL;
-}
-
-static struct held *held_make(struct abroad *all, slice domain)
-{
-    struct held *h = mem_zalloc(sizeof *h + domain.len);
-    list_init(&h->locals);
-    h->domain_len = (uint16_t)domain.len;
-    memcpy(h->domain, domain.ptr, domain.len);
+    h = mem_zalloc(sizeof *h + key.len);
+    *h = (struct held){ 1, (uint16_t)domain.len, (uint16_t)local.len };
+    memcpy(h->key, key.ptr, key.len);
     map_put(&all->held, h);
-    return h;
+    held_name(w, h);
 }
 
-void abroad_hold(struct worker *w, slice domain, slice local)
+void remote_domain_release(struct worker *w, slice domain, slice local)
 {
-    struct abroad *all = abroad_of(w);
-    struct held *h = map_get(&all->held, domain);
-    ensure(domain.len > 0 && domain.len <= JID_PART_MAX);
-    ensure(local.len > 0 && local.len <= JID_PART_MAX);
-    bool is_new = h == NULL;
-    if (is_new)
-        h = held_make(all, domain);
-    struct held_local *l = held_local_of(h, local);
-    if (l == NULL) {
-        l = mem_zalloc(sizeof *l + local.len);
-        l->len = (uint16_t)local.len;
-        memcpy(l->local, local.ptr, local.len);
-        list_append(&h->locals, &l->node);
-    }
-    l->count++;
-    if (is_new)
-        name_one(w, h);
-}
-
-void abroad_release(struct worker *w, slice domain, slice local)
-{
-    struct abroad *all = abroad_of(w);
-    struct held *h = map_get(&all->held, domain);
-    struct held_local *l = h == NULL ? NULL : held_local_of(h, local);
-    ensure(l != NULL && l->count > 0);
-    if (--l->count > 0)
+    struct remote_domains *all = domains_of(w);
+    char text[HELD_KEY_MAX];
+    struct held *h = map_get(&all->held, held_make_key(text, domain, local));
+    ensure(h != NULL && h->count > 0);
+    if (--h->count > 0)
         return;
-    list_remove(&l->node);
-    mem_free(&l);
-    if (!list_empty(&h->locals))
-        return;
-    map_del(&all->held, domain);
+    map_del(&all->held, held_key(h));
     mem_free(&h);
 }
 
-bool abroad_is_held(const struct worker *w, slice domain)
+bool remote_domain_is_held(const struct worker *w, slice domain)
 {
-    return map_get(&abroad_of(w)->held, domain) != NULL;
+    const struct held *h;
+    for (uint32_t i = 0; (h = map_next(&domains_of(w)->held, &i)) != NULL;)
+        if (slice_eq(held_domain(h), domain))
+            return true;
+    return false;
 }
 
 /* The feature. */
 
 /* Domains that a rule separates from one of ours are as lost for it as those that cannot be
  * reached: what this worker shows of them there would never change. */
-static void abroad_pairs_changed(struct worker *w)
+static void domains_rules_changed(struct worker *w)
 {
-    struct abroad *all = abroad_of(w);
+    struct remote_domains *all = domains_of(w);
     struct arena *tmp = arena_create(0);
     const struct held *h;
     struct lost {
@@ -730,71 +648,60 @@ static void abroad_pairs_changed(struct worker *w)
         slice domain, local;
     } *gone = NULL;
     for (uint32_t i = 0; (h = map_next(&all->held, &i)) != NULL;) {
-        LIST_EACH (it, &h->locals) {
-            slice local = held_local(CONTAINER_OF(it, const struct held_local, node));
-            if (abroad_pair(w, local, held_domain(h)))
-                continue;
-            struct lost *l = arena_new(tmp, struct lost, 1);
-            *l = (struct lost){ gone, slice_dup(tmp, held_domain(h)), slice_dup(tmp, local) };
-            gone = l;
-        }
+        if (remote_domain_pair(w, held_local(h), held_domain(h)))
+            continue;
+        struct lost *l = arena_new(tmp, struct lost, 1);
+        *l = (struct lost){ gone, slice_dup(tmp, held_domain(h)), slice_dup(tmp, held_local(h)) };
+        gone = l;
     }
     for (; gone != NULL; gone = gone->next) /* it may release them */
         EMIT(worker.domain_lost, w, gone->domain, gone->local);
     arena_destroy(&tmp);
 }
 
-static void abroad_worker_start(struct worker *w)
+static void domains_worker_start(struct worker *w)
 {
-    struct abroad *all = *worker_state(w, slot) = mem_new(struct abroad);
-    map_init(&all->held, held_domain);
+    struct remote_domains *all = *worker_state(w, slot) = mem_new(struct remote_domains);
+    map_init(&all->held, held_key);
     map_init(&all->watched, watch_domain);
-    all->name.fn = name_all;
+    all->name.fn = held_name_all;
     timer_set(worker_loop(w), &all->name, NAME_MS);
 }
 
-static void abroad_worker_stop(struct worker *w)
+static void domains_worker_stop(struct worker *w)
 {
-    struct abroad *all = *worker_state(w, slot);
+    struct remote_domains *all = *worker_state(w, slot);
     struct watch *d;
     timer_cancel(&all->name);
     for (uint32_t i = 0; (d = map_next(&all->watched, &i)) != NULL;)
         watch_forget(d);
 }
 
-static void abroad_worker_ended(struct worker *w)
+static void domains_worker_ended(struct worker *w)
 {
-    struct abroad *all = *worker_state(w, slot);
+    struct remote_domains *all = *worker_state(w, slot);
     struct held *h;
     if (all == NULL)
         return;
-    for (uint32_t i = 0; (h = map_next(&all->held, &i)) != NULL;) {
-        LIST_EACH (it, &h->locals) {
-            struct held_local *l = CONTAINER_OF(it, struct held_local, node);
-            mem_free(&l);
-        }
+    for (uint32_t i = 0; (h = map_next(&all->held, &i)) != NULL;)
         mem_free(&h);
-    }
     map_fini(&all->held);
     map_fini(&all->watched);
-    mem_free(&all);
-    *worker_state(w, slot) = NULL;
+    mem_free(worker_state(w, slot));
 }
 
-const struct feature abroad_feature = {
-    .name = "abroad",
+const struct feature remote_domains_feature = {
+    .name = "remote_domains",
     .parts = PART_PRESENCE | PART_ROOM,
     .settings =
         (struct setting *const[]){ &ping_after, &ping_timeout, &lost_after, &back_pause, NULL },
     .metrics = (struct metric *const[]){ &domains_lost, NULL },
-    .logs = (struct log_area *const[]){ &log_abroad, NULL },
-    .messages =
-        (const struct message_row *const[]){ &lost_message, &back_message, &named_message,
-                                             &signal_message, &foreign_ask_message,
-                                             &foreign_ask_answer, &foreign_version_message, NULL },
-    .foreign.changed = abroad_pairs_changed,
+    .logs = (struct log_area *const[]){ &log_domains, NULL },
+    .messages = (const struct message_row *const[]){ &lost_message, &back_message, &held_message,
+                                                     &signal_message, NULL },
+    .foreign.changed = domains_rules_changed,
     .worker.slot = &slot,
-    .worker.start = abroad_worker_start,
-    .worker.stop = abroad_worker_stop,
-    .worker.ended = abroad_worker_ended,
+    .worker.start = domains_worker_start,
+    .worker.stop = domains_worker_stop,
+    .worker.ended = domains_worker_ended,
 };
