@@ -218,10 +218,7 @@ static bool account_in_use(const struct actor *actor)
     return !list_empty(&a->sessions);
 }
 
-static bool account_may_unload(struct actor *actor)
-{
-    return mailbox_clean(account_of(actor));
-}
+static bool account_may_unload(struct actor *actor) { return mailbox_clean(account_of(actor)); }
 
 static void account_unload(struct actor *actor)
 {

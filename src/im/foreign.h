@@ -55,8 +55,8 @@ bool foreign_pair(struct worker *w, slice local, slice remote);
 /* Whether `remote` is a foreign domain that a rule keeps apart from our domain. */
 bool foreign_separates(struct worker *w, slice local, slice remote);
 /* Whether another rule than one for its domain keeps an address from `from` (foreign_is_ending()
- * passes), which is bare, while our domain may speak with its own. Nothing is counted. At the home of
- * `from`. */
+ * passes), which is bare, while our domain may speak with its own. Nothing is counted. At the home
+ * of `from`. */
 bool foreign_bars(struct worker *w, slice from, slice to);
 const struct foreign_ban *foreign_ban(struct worker *w, slice local, slice remote);
 enum verdict foreign_arrives(struct worker *w, const struct stanza *st, struct refusal *why);

@@ -1,6 +1,6 @@
 /* outgoing: the stored messages of ours that wait until a foreign domain has confirmed them
- * (archive/pending.h), for the edge that sends them (gate/s2s/s2s_backlog.h). What became of them is
- * written at the home of their sender, on its lane: behind the write of the message itself. They
+ * (archive/pending.h), for the edge that sends them (gate/s2s/s2s_backlog.h). What became of them
+ * is written at the home of their sender, on its lane: behind the write of the message itself. They
  * are read at the home of the foreign domain, from the database of its node. */
 #pragma once
 #include "base/err.h"

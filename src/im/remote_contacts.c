@@ -33,9 +33,9 @@ static struct metric contacts_gone = {
 
 /* Contacts of this worker's accounts of one domain of ours at another domain. */
 struct place {
-    struct list contacts;         /* struct contact, in their order of coming */
-    bool is_lost;                 /* its contacts are being told to have gone */
-    slice key, domain, local;     /* key: domain, '/', local; in this block */
+    struct list contacts;     /* struct contact, in their order of coming */
+    bool is_lost;             /* its contacts are being told to have gone */
+    slice key, domain, local; /* key: domain, '/', local; in this block */
 };
 
 /* A resource that an account is shown as available. */
@@ -64,8 +64,8 @@ struct returned {
 struct remote_contacts {
     struct worker *worker;
     struct map places, barred;
-    struct list back;           /* struct returned */
-    struct timer tell, empty;   /* of `back`; of places that are lost */
+    struct list back;         /* struct returned */
+    struct timer tell, empty; /* of `back`; of places that are lost */
 };
 
 /* In the slot of an account: struct contact by JID. */

@@ -22,10 +22,10 @@
 #include "xmpp/stanza_error.h"
 
 enum {
-    NAME_MS = 20 * 1000,    /* between two times that a worker names what it holds */
-    NAMED_MS = 5 * NAME_MS, /* a domain that no worker names any more is forgotten after this */
-    LOOK_MS = 10 * 1000,    /* between two looks at a domain that fails, at most */
-    LOST_LOOKS = 10,        /* the same for a lost one: so many times as long */
+    NAME_MS = 20 * 1000,        /* between two times that a worker names what it holds */
+    NAMED_MS = 5 * NAME_MS,     /* a domain that no worker names any more is forgotten after this */
+    LOOK_MS = 10 * 1000,        /* between two looks at a domain that fails, at most */
+    LOST_LOOKS = 10,            /* the same for a lost one: so many times as long */
     LOST_KEPT_MS = 24 * 3600000 /* then it is forgotten */
 };
 
@@ -365,8 +365,9 @@ static void watch_look(struct timer *t, struct loop *loop)
     uint64_t now = loop_now_us(loop), ping_ms = (uint64_t)setting_int(&ping_after);
     if (watch_hand_over(d))
         return;
-    if (d->state == WATCH_FINE ? has_passed(now, d->named_us, NAMED_MS)
-                               : d->state == WATCH_LOST && has_passed(now, d->lost_us, LOST_KEPT_MS)) {
+    if (d->state == WATCH_FINE
+            ? has_passed(now, d->named_us, NAMED_MS)
+            : d->state == WATCH_LOST && has_passed(now, d->lost_us, LOST_KEPT_MS)) {
         watch_forget(d);
         return;
     }
@@ -464,7 +465,8 @@ static void watch_broken(struct watch *d)
 static void watch_heard(struct watch *d)
 {
     if (d->state == WATCH_FAILING)
-        d->failing_us = domains_now(d->worker); /* it tells us what changes, if it does not answer */
+        d->failing_us =
+            domains_now(d->worker); /* it tells us what changes, if it does not answer */
     else
         watch_alive(d);
 }

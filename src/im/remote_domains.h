@@ -8,8 +8,8 @@
  * it could not be reached for s2s.lost-after, all workers are told that it is lost; when it answers
  * again, that it is back, also after a short failure: its server may have been started again.
  * Features hear of both by worker.domain_lost and worker.domain_back. A stream that is resumed
- * (XEP-0198) has lost nothing. When a rule separates a domain from one of ours (im/foreign.h), it is
- * lost for that one alone.
+ * (XEP-0198) has lost nothing. When a rule separates a domain from one of ours (im/foreign.h), it
+ * is lost for that one alone.
  *
  * The domain of a component (XEP-0114) is watched, too, by its connections alone.
  *

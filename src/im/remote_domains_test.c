@@ -37,9 +37,9 @@ static const struct feature listener_feature = {
     .worker.domain_back = told_back,
 };
 static const struct feature *const features[] = {
-    &test_auth_feature, &account_feature, &session_feature,
-    &message_feature,   &roster_feature,  &presence_feature,
-    &listener_feature,  &remote_domains_feature,  NULL,
+    &test_auth_feature, &account_feature,        &session_feature,
+    &message_feature,   &roster_feature,         &presence_feature,
+    &listener_feature,  &remote_domains_feature, NULL,
 };
 
 static unsigned home(void) { return t.node->slot_worker[node_slot(other)]; }

@@ -121,7 +121,8 @@ void remote_unsubscribe(struct account *a, slice contact, unsigned words, int64_
     }
     if ((left & REMOTE_UNSUBSCRIBE) != 0)
         unsubscribe_route(w, a->jid, contact, TYPE_UNSUBSCRIBE);
-    if ((left & REMOTE_UNSUBSCRIBED) != 0) { /* its sessions may not have said that they have gone */
+    if ((left & REMOTE_UNSUBSCRIBED) !=
+        0) { /* its sessions may not have said that they have gone */
         unsubscribe_route(w, a->jid, contact, TYPE_UNAVAILABLE);
         unsubscribe_route(w, a->jid, contact, TYPE_UNSUBSCRIBED);
     }

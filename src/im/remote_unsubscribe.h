@@ -5,9 +5,9 @@
  *
  * The rows are those of im/roster_out.h. Behind the words goes a ping of the contact's bare JID
  * (XEP-0199): the answer says that its server has had them, and the row is deleted. Without an
- * answer they are said again after a pause that doubles up to UNCONFIRMED_MAX_MS, after a start, and
- * when the domain is back. A subscription that the next account of the address has with the contact
- * by then is not ended.
+ * answer they are said again after a pause that doubles up to UNCONFIRMED_MAX_MS, after a start,
+ * and when the domain is back. A subscription that the next account of the address has with the
+ * contact by then is not ended.
  *
  * Confined to the home worker of the address. Limits: UNCONFIRMED_ASKED rows wait for their answers
  * at a time; rows that are older than UNCONFIRMED_DAYS are given up. */
@@ -28,5 +28,5 @@ enum {
 
 /* `a`: of the address, perhaps ABSENT. due: wall clock in us, when the row was made; 0: unknown. */
 void remote_unsubscribe(struct account *a, slice contact, unsigned words, int64_t due);
-void remote_unsubscribe_later(struct worker *w); /* rows are left */
+void remote_unsubscribe_later(struct worker *w);              /* rows are left */
 void remote_unsubscribe_soon(struct worker *w, slice domain); /* it is back: if rows are left */

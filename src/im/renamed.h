@@ -6,8 +6,8 @@
  *
  * Of a session that was renamed itself: those that a session had sent directed presence know its
  * old address, and nobody else tells them that it has gone: contacts have other means
- * (im/remote_unsubscribe.h), components rows (im/component_shown.h), and our own rooms have changed the
- * address themselves.
+ * (im/remote_unsubscribe.h), components rows (im/component_shown.h), and our own rooms have changed
+ * the address themselves.
  *
  * They are told when all sessions are back, and the new address owes them nothing any more. In the
  * name of a domain that is not served any more, other servers are told nothing: they would not

@@ -299,8 +299,7 @@ void roster_out_settle(struct worker *w, const struct stanza *st)
 void roster_out_settle_forgotten(struct worker *w, slice sender, slice rcpt)
 {
     if (!roster_out_is_here(worker_node(w), sender))
-        home_send(w, sender, &settled_message,
-                  &(struct settled){ sender, rcpt, AXIS_FORGET, 0 });
+        home_send(w, sender, &settled_message, &(struct settled){ sender, rcpt, AXIS_FORGET, 0 });
 }
 
 static void row_delete(struct worker *w, const struct settled *s)
@@ -322,10 +321,11 @@ void roster_out_confirmed(struct worker *w, slice sender, slice rcpt, unsigned w
     row_delete(w, &(struct settled){ sender, rcpt, AXIS_FORGET, words });
 }
 
-static const struct message_field settled_fields[] = {
-    F_BARE(struct settled, sender), F_BARE(struct settled, rcpt), F_I64(struct settled, axis),
-    F_I64(struct settled, verb),    { 0 }
-};
+static const struct message_field settled_fields[] = { F_BARE(struct settled, sender),
+                                                       F_BARE(struct settled, rcpt),
+                                                       F_I64(struct settled, axis),
+                                                       F_I64(struct settled, verb),
+                                                       { 0 } };
 const struct message_row settled_message = { .id = 12,
                                              .scope = MESSAGE_CLUSTER,
                                              .name = "settled",
@@ -464,8 +464,7 @@ static void roster_out_replay_row(struct replay *r, const struct store_batch *b,
     int64_t axis = store_int(b, 0, row, 2), verb = store_int(b, 0, row, 3);
     slice sender = store_text(b, 0, row, 0);
     if (!roster_out_is_wanted(r, sender, store_text(b, 0, row, 1)) || axis < 0 ||
-        axis > AXIS_GRANT || (r->ends && axis != AXIS_FORGET) || verb < 0 ||
-        verb >= SUB_VERB_COUNT)
+        axis > AXIS_GRANT || (r->ends && axis != AXIS_FORGET) || verb < 0 || verb >= SUB_VERB_COUNT)
         return;
     struct arena *arena = arena_create(0);
     struct pending *p = arena_new(arena, struct pending, 1);

@@ -2,11 +2,11 @@
  * accounts bring their seats with them (im/restart.h).
  *
  * At an orderly end each such seat is written to the database; at the next start each worker reads
- * the rows of the rooms whose home it is, and deletes them. A seat that was saved no longer ago than
- * s2s.lost-after is taken again silently, if the room is stored. The user may have left meanwhile,
- * so it is asked as after a failure of its server (room_ask_remote()). Where the room is gone, the
- * user hears that the room has removed it (XEP-0045 §11.2, status 332). After a crash nobody is
- * told: clients find out when they ask (XEP-0410).
+ * the rows of the rooms whose home it is, and deletes them. A seat that was saved no longer ago
+ * than s2s.lost-after is taken again silently, if the room is stored. The user may have left
+ * meanwhile, so it is asked as after a failure of its server (room_ask_remote()). Where the room is
+ * gone, the user hears that the room has removed it (XEP-0045 §11.2, status 332). After a crash
+ * nobody is told: clients find out when they ask (XEP-0410).
  *
  * Limit: the presence of a worker's seats, an eighth of what may wait for the database; others, and
  * those with more than PRESENCE_MAX bytes, are forgotten by a restart. */
@@ -112,8 +112,8 @@ static void seat_write(struct saving *save, const struct room *r, const struct s
                        slice presence)
 {
     const struct occupant *o = s->occupant;
-    if (save->batch != NULL && (store_stmt_count(save->batch) >= BATCH_ROWS ||
-                                save->bytes + presence.len > BATCH_BYTES))
+    if (save->batch != NULL &&
+        (store_stmt_count(save->batch) >= BATCH_ROWS || save->bytes + presence.len > BATCH_BYTES))
         saving_submit(save);
     if (save->batch == NULL)
         save->batch = store_write(worker_store(save->worker), hash_keyed(r->jid));

@@ -42,8 +42,8 @@ const struct message_row lost_stage_message = {
     .fields = stage_fields,
 };
 
-/* At the home of the foreign domain. A test begins with NEWS_RETRY: a failure that is known has come
- * since. Without one, an attempt may hang for longer than a test waits: where it is now is the
+/* At the home of the foreign domain. A test begins with NEWS_RETRY: a failure that is known has
+ * come since. Without one, an attempt may hang for longer than a test waits: where it is now is the
  * reason. */
 static void ask_run(struct worker *w, void *message, const struct message_from *from)
 {

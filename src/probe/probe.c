@@ -29,6 +29,5 @@ const struct feature probe_feature = {
                                     "federation/test_imtest", "imtest asks for a receipt" },
                                   { 0 } },
     .commands = (struct command *const[]){ &imtest_command, &fedtest_command, NULL },
-    .messages = (const struct message_row *const[]){ &lost_ask_message,
-                                                     &lost_stage_message, NULL },
+    .messages = (const struct message_row *const[]){ &lost_ask_message, &lost_stage_message, NULL },
 };

@@ -1,4 +1,4 @@
-"""Many attempts at a time: nobody takes the turns of others, and what was never reached is limited."""
+"""Many attempts at a time: nobody takes turns of others, and what was never reached is limited."""
 import re
 import socket
 

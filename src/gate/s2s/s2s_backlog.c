@@ -175,7 +175,7 @@ static void bounce_done(void *arg, enum err e)
     list_remove(&one->node);
     if (over && backlog_reads(&p->backlog))
         s2s_backlog_confirmed(p, &one->id); /* that page may have it */
-    if (!over) /* it waits as before */
+    if (!over)                              /* it waits as before */
         s2s_backlog_found(p);
     if (one->old) {
         p->backlog.given_up += e == OK;
@@ -207,7 +207,7 @@ void s2s_backlog_bounce(struct s2s_peer *p, const struct s2s_sent *s, struct sta
 
 struct left {
     struct outgoing_id newest; /* of this sender; in front: its key */
-    uint64_t bound; /* rows from here on go behind what waits in memory; 0: none do */
+    uint64_t bound;            /* rows from here on go behind what waits in memory; 0: none do */
 };
 
 static slice left_key(const void *item)
@@ -341,9 +341,8 @@ static bool pass_sends(struct s2s_peer *p, const struct outgoing_line *line)
     }
     if (!peer_may_write(p) || p->backlog.settled_len >= BACKLOG_SETTLED_MAX)
         return false;
-    peer_write_row(p, &(struct s2s_sent){ .st = stanza_ref(line->st),
-                                          .id = line->id,
-                                          .at_us = line->at_us });
+    peer_write_row(
+        p, &(struct s2s_sent){ .st = stanza_ref(line->st), .id = line->id, .at_us = line->at_us });
     return true;
 }
 

@@ -67,10 +67,10 @@ bool s2s_backlog_leaves(const struct s2s_peer *p);
 bool s2s_backlog_holds(const struct s2s_peer *p);
 /* The database keeps it, memory does not. Takes over the reference. is_new: it did not wait. */
 void s2s_backlog_leave(struct s2s_peer *p, const struct s2s_sent *s, bool is_new);
-void s2s_backlog_found(struct s2s_peer *p); /* the database has some that memory has not */
-void s2s_backlog_drained(struct s2s_peer *p); /* nothing waits in memory: rows are next */
-void s2s_backlog_go(struct s2s_peer *p);    /* reads on, if the stream takes stanzas */
-void s2s_backlog_stop(struct s2s_peer *p);  /* it does not any more */
+void s2s_backlog_found(struct s2s_peer *p);       /* the database has some that memory has not */
+void s2s_backlog_drained(struct s2s_peer *p);     /* nothing waits in memory: rows are next */
+void s2s_backlog_go(struct s2s_peer *p);          /* reads on, if the stream takes stanzas */
+void s2s_backlog_stop(struct s2s_peer *p);        /* it does not any more */
 void s2s_backlog_sender_gone(struct s2s_peer *p); /* rows were deleted */
 void s2s_backlog_confirmed(struct s2s_peer *p, const struct outgoing_id *id);
 /* Confirmed, or its sender is being told, and that is not written yet. */

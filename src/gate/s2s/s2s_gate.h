@@ -57,11 +57,11 @@ struct s2s_worker {
     struct list flows, kept; /* of s2s_in_flow.h, */
     struct map flow_by_id;
     uint32_t kept_count;
-    struct resolver *resolver;    /* of s2s_find.c; NULL: not needed yet */
-    struct map peers;             /* struct s2s_peer */
-    struct s2s_peer *pinger;      /* its ping is being routed; NULL: none is */
-    struct list find_waits;       /* of s2s_find.c: finds for which there is no room yet */
-    uint32_t find_turn;           /* the last that began, and the last of each sender */
+    struct resolver *resolver; /* of s2s_find.c; NULL: not needed yet */
+    struct map peers;          /* struct s2s_peer */
+    struct s2s_peer *pinger;   /* its ping is being routed; NULL: none is */
+    struct list find_waits;    /* of s2s_find.c: finds for which there is no room yet */
+    uint32_t find_turn;        /* the last that began, and the last of each sender */
     uint32_t find_turns[S2S_SENDER_SLOTS];
     uint32_t finding;             /* those that have begun, */
     uint32_t finding_asked;       /* and among them those for questions alone */

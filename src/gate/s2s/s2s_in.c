@@ -427,7 +427,7 @@ static void in_gone(struct xstream *x, enum xstream_end why)
     s->read = orderly && x->end_sent && conn_has_arrived(x->conn); /* else both ends crossed */
     s->broken = !s->draining && (why == XSTREAM_LOST || why == XSTREAM_BROKEN);
     if (s->end == PEER_END_FRESH)
-        s->end = orderly                ? PEER_END_ORDERLY
+        s->end = orderly                 ? PEER_END_ORDERLY
                  : s2s_is_broken(x, why) ? PEER_END_THEIRS
                                          : PEER_END_BROKEN;
     s2s_flow_last_ack(s->flow);

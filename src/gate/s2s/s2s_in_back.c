@@ -258,8 +258,7 @@ bool s2s_back_acked(struct s2s_in *s, uint32_t h)
         uint32_t confirmed = p->confirmed;
         p->confirmed = 0;
         if (confirmed > 0)
-            back_tell(s, p,
-                      &(struct s2s_way_back){ .event = BACK_CONFIRMED, .count = confirmed });
+            back_tell(s, p, &(struct s2s_way_back){ .event = BACK_CONFIRMED, .count = confirmed });
     }
     if (s->x.state == STREAM_BOUND && b->len > 0)
         back_ask_later(b);

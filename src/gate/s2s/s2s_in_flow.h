@@ -36,7 +36,7 @@ struct in_flow {
     struct message_from asker;
     struct loop_defer ack;
     struct timer timer; /* the end of what it waits for: until_us, or HANDLED_MS */
-    uint64_t back; /* the stream, if a peer of ours can go on writing; see s2s_back_kept() */
+    uint64_t back;      /* the stream, if a peer of ours can go on writing; see s2s_back_kept() */
     uint32_t back_zero;
     slice pairs;                    /* of the stream, when it is kept: see pairs_write() */
     char id[2 * FLOW_ID_BYTES + 1]; /* empty: it cannot be resumed */
@@ -45,7 +45,7 @@ struct in_flow {
 static inline struct loop *flow_loop(const struct in_flow *f) { return worker_loop(f->worker); }
 
 struct in_flow *flow_new(struct s2s_worker *sw, struct worker *w);
-struct in_flow *flow_of(struct s2s_in *s);      /* made if it has none */
-uint32_t flow_handled(const struct in_flow *f); /* h of the protocol */
-void flow_check(struct in_flow *f);             /* freed if nobody needs it any more */
+struct in_flow *flow_of(struct s2s_in *s);           /* made if it has none */
+uint32_t flow_handled(const struct in_flow *f);      /* h of the protocol */
+void flow_check(struct in_flow *f);                  /* freed if nobody needs it any more */
 void sm_fail(struct s2s_in *s, enum stanza_error e); /* writes <failed/> */

@@ -62,9 +62,9 @@ static inline slice in_lang(const struct s2s_in *s)
 {
     return (slice){ s->domains + s->remote_len + s->local_len, s->lang_len };
 }
-/* Ends it: what was written back is confirmed first, and what has come is handled, for a few seconds
- * in all. A stream that counts is read no more then; another one is read until its peer ends it
- * (RFC 6120 §4.4). */
+/* Ends it: what was written back is confirmed first, and what has come is handled, for a few
+ * seconds in all. A stream that counts is read no more then; another one is read until its peer
+ * ends it (RFC 6120 §4.4). */
 void in_end(struct s2s_in *s);
 void in_end_goes_on(struct s2s_in *s); /* something of that has happened */
 static inline struct arena *in_scratch(const struct s2s_in *s)

@@ -294,8 +294,10 @@ static const struct message_field resume_fields[] = {
     { 0 },
 };
 static const struct message_field resumed_fields[] = {
-    F_U32(struct resumed, h, UINT32_MAX), F_U32(struct resumed, max_s, RESUME_MAX_S),
-    F_U64(struct resumed, back),          F_U32(struct resumed, back_zero, UINT32_MAX),
+    F_U32(struct resumed, h, UINT32_MAX),
+    F_U32(struct resumed, max_s, RESUME_MAX_S),
+    F_U64(struct resumed, back),
+    F_U32(struct resumed, back_zero, UINT32_MAX),
     { 0 },
 };
 const struct message_row s2s_resumed_message = {

@@ -20,8 +20,8 @@
 #include "gate/s2s/s2s_words.h"
 #include "gate/stanza_limits.h"
 #include "gate/stream_limits.h"
-#include "im/remote_domains.h"
 #include "im/foreign.h"
+#include "im/remote_domains.h"
 #include "io/tls.h"
 #include "io/tls_client.h"
 #include "xmpp/ns.h"
@@ -45,7 +45,7 @@ static void out_greet(struct xstream *x)
 /* The stream is of no use, and why. */
 #define OUT_ENDS(o, at, e, hard, ...)                                                              \
     do {                                                                                           \
-        s2s_peer_blame((o)->peer, at, e, hard, __VA_ARGS__);                                     \
+        s2s_peer_blame((o)->peer, at, e, hard, __VA_ARGS__);                                       \
         xstream_close(&(o)->x, (slice){ 0 });                                                      \
     } while (0)
 
@@ -56,10 +56,9 @@ static void out_failed(struct xstream *x, enum stream_error e, slice text)
         return;
     s2s_flow_last_ack(s2s_out_flow(x));
     o->end = PEER_END_BROKEN;
-    s2s_peer_blame(o->peer, s2s_out_stage(o, e == XE_CONNECTION_TIMEOUT),
-                  SE_REMOTE_SERVER_TIMEOUT, false,
-                  "we ended the stream: %s%s%.*s", stream_error_name(e), text.len > 0 ? ": " : "",
-                  SLICE_ARG(text));
+    s2s_peer_blame(o->peer, s2s_out_stage(o, e == XE_CONNECTION_TIMEOUT), SE_REMOTE_SERVER_TIMEOUT,
+                   false, "we ended the stream: %s%s%.*s", stream_error_name(e),
+                   text.len > 0 ? ": " : "", SLICE_ARG(text));
 }
 
 static void out_heard(struct xstream *x, const struct elem *error)
@@ -106,7 +105,7 @@ static void out_gone(struct xstream *x, enum xstream_end why)
     if (o->peer == NULL)
         return;
     if (o->end == PEER_END_FRESH)
-        o->end = ended                  ? PEER_END_ORDERLY
+        o->end = ended                   ? PEER_END_ORDERLY
                  : s2s_is_broken(x, why) ? PEER_END_THEIRS
                                          : PEER_END_BROKEN;
     if (!ended && o->auth != OUT_NOTHING)

@@ -19,7 +19,8 @@ struct s2s_out *s2s_out_start(struct s2s_peer *p, const struct s2s_found *found)
 void s2s_out_go_on(struct s2s_out *o); /* there is something to ask or to authenticate for */
 /* Writes a stanza to a stream that is up; borrows. */
 void s2s_out_write(struct s2s_out *o, const struct stanza *st, const struct stanza_note *note);
-/* Ends it: at once; or in order, when what was written is confirmed, at most a few seconds later. */
+/* Ends it: at once; or in order, when what was written is confirmed, at most a few seconds later.
+ */
 void s2s_out_close(struct s2s_out *o);
 void s2s_out_end(struct s2s_out *o);
 /* What counts the stanzas that come on it; NULL: none may come. */

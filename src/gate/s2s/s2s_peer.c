@@ -8,8 +8,8 @@
 #include "gate/s2s/s2s_keys.h"
 #include "gate/s2s/s2s_lists.h"
 #include "gate/s2s/s2s_peer_private.h"
-#include "im/remote_domains.h"
 #include "im/foreign.h"
+#include "im/remote_domains.h"
 #include "xmpp/jid.h"
 #include <stdio.h>
 
@@ -66,10 +66,7 @@ void s2s_peer_blame(struct s2s_peer *p, enum s2s_stage stage, enum stanza_error 
     b->set = true;
 }
 
-static void peer_blames_nobody(struct s2s_peer *p)
-{
-    p->blame.set = p->blame.hard = false;
-}
+static void peer_blames_nobody(struct s2s_peer *p) { p->blame.set = p->blame.hard = false; }
 
 static void peer_blames_us(struct s2s_peer *p)
 {
@@ -120,10 +117,7 @@ bool s2s_peer_may_be_plain(const struct s2s_peer *p)
 
 /* The session. */
 
-slice s2s_peer_session(const struct s2s_peer *p)
-{
-    return p->session.id;
-}
+slice s2s_peer_session(const struct s2s_peer *p) { return p->session.id; }
 
 void s2s_peer_set_session(struct s2s_peer *p, slice id, int64_t max_s)
 {
@@ -565,7 +559,8 @@ void s2s_peer_lost(struct s2s_peer *p, enum peer_end how)
     peer_work(p);
 }
 
-/* What happens in which state; NULL: nothing. PEER_LOST, whose cause matters, is s2s_peer_lost(). */
+/* What happens in which state; NULL: nothing. PEER_LOST, whose cause matters, is s2s_peer_lost().
+ */
 typedef void peer_act(struct s2s_peer *p);
 static peer_act *const acts[PEER_STATES][PEER_EVENTS] = {
     [PEER_WAITING] = { [PEER_WANTED] = peer_wanted,
@@ -656,7 +651,8 @@ struct s2s_peer *s2s_peer_make(struct worker *w, slice local, slice remote, bool
     struct s2s_peer *p = s2s_peer_find(w, local, remote, asks);
     char text[PEER_KEY_MAX];
     slice key = peer_key(text, local, remote, asks);
-    uint16_t owner = (uint16_t)(sender.len == 0 ? 0 : 1 + hash_keyed(sender) % (S2S_SENDER_SLOTS - 1));
+    uint16_t owner =
+        (uint16_t)(sender.len == 0 ? 0 : 1 + hash_keyed(sender) % (S2S_SENDER_SLOTS - 1));
     bool known = p == NULL && peer_is_known(remote);
     if (p != NULL || (!known && !peer_has_place(g, owner)))
         return p;
@@ -763,7 +759,8 @@ int64_t s2s_peers_each(struct worker *w, slice domain, s2s_peer_fn *fn)
 
 bool s2s_peer_close(struct s2s_peer *p)
 {
-    bool made = p->state != PEER_CLOSING && (p->find != NULL || peer_is_linked(p) || p->out != NULL);
+    bool made =
+        p->state != PEER_CLOSING && (p->find != NULL || peer_is_linked(p) || p->out != NULL);
     s2s_peer_event(p, PEER_CLOSE);
     return made;
 }

@@ -5,17 +5,18 @@
  *
  * It is a state machine: what happens in which state is the table in s2s_peer.c.
  *
- * Not confirmed means: sent again, and it may come twice. Confirmed is what XEP-0198 counts; without
- * it, what was written before a ping (XEP-0199) that is answered, one under way at a time; or what
- * was written before our end of a stream that the other server answers by its own (RFC 6120 §4.4).
- * Stored messages are rows of the database until then (gate/s2s/s2s_backlog.h). Other stanzas are
- * given back when they have waited for s2s.retry-for. If a server ends PEER_VAIN_MAX streams in a
- * row and confirms nothing on them, the oldest stanza goes back: the last of these streams got
- * stanzas one at a time.
+ * Not confirmed means: sent again, and it may come twice. Confirmed is what XEP-0198 counts;
+ * without it, what was written before a ping (XEP-0199) that is answered, one under way at a time;
+ * or what was written before our end of a stream that the other server answers by its own (RFC 6120
+ * §4.4). Stored messages are rows of the database until then (gate/s2s/s2s_backlog.h). Other
+ * stanzas are given back when they have waited for s2s.retry-for. If a server ends PEER_VAIN_MAX
+ * streams in a row and confirms nothing on them, the oldest stanza goes back: the last of these
+ * streams got stanzas one at a time.
  *
  * Limits: s2s.queue-stanzas and s2s.queue-bytes wait; s2s.unacked-max, and half of these bytes, are
  * not confirmed; s2s.queue-total bytes of all peers. Domains that were never reached: PEER_NEW_MAX
- * for a sender, PEER_NEW_ASKED for questions of strangers, PEER_NEW_NODE for a node. Confined to its worker. */
+ * for a sender, PEER_NEW_ASKED for questions of strangers, PEER_NEW_NODE for a node. Confined to
+ * its worker. */
 #pragma once
 #include "gate/s2s/s2s_gate.h"
 #include "gate/s2s/s2s_proof.h"
@@ -37,7 +38,8 @@ enum peer_state {
     PEER_UP,
     PEER_BROKEN,  /* the stream has ended and its session can be resumed (XEP-0198 §5) */
     PEER_CLOSING, /* our end of the stream is sent, or will be: nothing is written */
-    PEER_FAILED,  /* it was not reached for s2s.retry-for: stanzas are refused until the next attempt */
+    PEER_FAILED, /* it was not reached for s2s.retry-for: stanzas are refused until the next attempt
+                  */
     PEER_REFUSED, /* the same, and another attempt would end as the last one did */
     PEER_STATES
 };
@@ -82,7 +84,8 @@ void s2s_peers_fini(struct s2s_worker *sw); /* memory only */
 
 /* What operators see. */
 void s2s_peer_show(const struct s2s_peer *p, s2s_show_fn *show, void *arg);
-int64_t s2s_peers_next_s(struct worker *w, slice domain); /* until the next attempt; 0: there is none */
+int64_t s2s_peers_next_s(struct worker *w,
+                         slice domain); /* until the next attempt; 0: there is none */
 struct s2s_domain_at;
 /* Why a pair has failed that waits for its next attempt; or where the one is that is under way.
  * false: neither. */
@@ -115,7 +118,7 @@ void s2s_peer_confirm_all(struct s2s_peer *p);           /* that was written to 
 void s2s_peer_uncounted(struct s2s_peer *p);             /* it has no XEP-0198 after all */
 bool s2s_peer_is_unconfirmed(const struct s2s_peer *p);  /* something that was written to it */
 uint32_t s2s_peer_count(const struct s2s_peer *p);       /* of what was sent, as h */
-void s2s_peer_full(struct s2s_peer *p, bool full);       /* its connection takes no more, or again */
+void s2s_peer_full(struct s2s_peer *p, bool full); /* its connection takes no more, or again */
 /* The answer to our ping may come on the stream that it was written to. false: it is none. */
 bool s2s_peer_ponged(struct s2s_peer *p, slice id);
 /* The ping that is being routed on this worker: true, and takes it over. */

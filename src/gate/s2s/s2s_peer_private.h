@@ -56,18 +56,18 @@ struct peer_session {
 struct s2s_peer {
     struct worker *worker;
     struct s2s_gate *gate;
-    uint8_t state;         /* enum peer_state */
-    bool counted;          /* the stream has XEP-0198 */
-    bool full;             /* its connection takes no more */
-    bool progress;         /* something was confirmed on it */
-    bool known;            /* it counts for nobody: it was reached, or has a route */
-    uint8_t vain;          /* streams in a row on which nothing was confirmed */
-    uint8_t failures;      /* attempts in a row */
-    uint16_t owner;        /* whom it counts for if it is not known */
-    uint32_t careful;      /* so many go one at a time */
-    uint64_t failing_us;   /* loop time since which it was not reached; 0: it was, or nobody knows */
-    uint64_t since_us;     /* of the state */
-    uint64_t there_us;     /* of the last PEER_THERE */
+    uint8_t state;       /* enum peer_state */
+    bool counted;        /* the stream has XEP-0198 */
+    bool full;           /* its connection takes no more */
+    bool progress;       /* something was confirmed on it */
+    bool known;          /* it counts for nobody: it was reached, or has a route */
+    uint8_t vain;        /* streams in a row on which nothing was confirmed */
+    uint8_t failures;    /* attempts in a row */
+    uint16_t owner;      /* whom it counts for if it is not known */
+    uint32_t careful;    /* so many go one at a time */
+    uint64_t failing_us; /* loop time since which it was not reached; 0: it was, or nobody knows */
+    uint64_t since_us;   /* of the state */
+    uint64_t there_us;   /* of the last PEER_THERE */
     struct s2s_find *find;
     struct s2s_out *out;
     struct peer_back back, offer; /* the stream in place of `out`, and one that may be */
@@ -94,7 +94,8 @@ static inline bool peer_stopped(const struct s2s_peer *p)
 {
     return s2s_worker(p->gate, p->worker)->out.stopped;
 }
-static inline slice peer_words(const struct s2s_peer *p) /* what senders are told beside the error */
+static inline slice
+peer_words(const struct s2s_peer *p) /* what senders are told beside the error */
 {
     return s2s_stage_words((enum s2s_stage)p->blame.stage, (enum stanza_error)p->blame.error);
 }
@@ -110,17 +111,19 @@ static inline bool peer_pauses(const struct s2s_peer *p)
     return p->state == PEER_FAILED || p->state == PEER_REFUSED ||
            (p->state == PEER_WAITING && timer_is_set(&p->pause));
 }
-void peer_work(struct s2s_peer *p); /* at the end of the event: what is wanted begins; it may be freed */
+void peer_work(
+    struct s2s_peer *p); /* at the end of the event: what is wanted begins; it may be freed */
 
 /* Of s2s_peer_write.c. */
-void peer_pump(struct s2s_peer *p);      /* writes what may be written */
+void peer_pump(struct s2s_peer *p);            /* writes what may be written */
 bool peer_may_write(const struct s2s_peer *p); /* one more that is not a row of the queue */
 void peer_write_row(struct s2s_peer *p, const struct s2s_sent *s); /* takes over the reference */
 void peer_give_back(struct s2s_peer *p); /* all of the queue, with the blame */
 /* One that is kept in memory no longer: the database has it, or its sender is told. */
 void peer_refuse(struct s2s_peer *p, struct s2s_sent *s);
-void peer_bounce(struct s2s_peer *p, struct s2s_sent *s, struct stanza *error); /* takes over both */
-void peer_wait_on(struct s2s_peer *p); /* sets `patience` */
+void peer_bounce(struct s2s_peer *p, struct s2s_sent *s,
+                 struct stanza *error); /* takes over both */
+void peer_wait_on(struct s2s_peer *p);  /* sets `patience` */
 void peer_write_stop(struct s2s_peer *p);
 void peer_patience_ends(struct timer *t, struct loop *loop);
 void peer_ping_due(struct timer *t, struct loop *loop);

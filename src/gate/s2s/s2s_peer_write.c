@@ -3,9 +3,9 @@
 #include "gate/s2s/s2s_drop.h"
 #include "gate/s2s/s2s_peer_private.h"
 #include "home/router.h"
-#include "im/outgoing_bounce.h"
 #include "home/trail.h"
 #include "im/foreign.h"
+#include "im/outgoing_bounce.h"
 #include "xmpp/datetime.h"
 #include "xmpp/ns.h"
 
@@ -258,8 +258,8 @@ static void peer_ping(struct s2s_peer *p);
 
 void peer_pump(struct s2s_peer *p)
 {
-    while (p->state == PEER_UP && peer_is_linked(p) && !p->full && p->queue.written < p->queue.len &&
-           peer_has_window(p) &&
+    while (p->state == PEER_UP && peer_is_linked(p) && !p->full &&
+           p->queue.written < p->queue.len && peer_has_window(p) &&
            (p->queue.written < p->queue.again || !s2s_backlog_holds(p)))
         peer_write_next(p);
     if (p->state != PEER_UP)
@@ -363,7 +363,8 @@ static void nobody_asks(void *arg, enum err e) { (void)arg, (void)e; }
 /* There is no peer for it, and none is made. Takes over the reference. */
 static void peer_turned_away(struct worker *w, struct s2s_sent *s)
 {
-    static const slice words = SLICE_INIT("too many servers are waited for that were never reached");
+    static const slice words =
+        SLICE_INIT("too many servers are waited for that were never reached");
     metric_add(&s2s_overflows, 1);
     if (s->id.entry != 0) {
         const struct outgoing_pair pair = { w, jid_split(stanza_from(s->st)).domain,
@@ -491,15 +492,15 @@ static void peer_ping(struct s2s_peer *p)
     timer_cancel(&p->ping.timer);
     p->ping.routing = true;
     s2s_worker(p->gate, p->worker)->pinger = p;
-    p->ping.ask = ask_send(p->worker,
-                           &(struct ask_request){ .type = TYPE_GET,
-                                                  .from = s2s_peer_local(p),
-                                                  .to = s2s_peer_remote(p),
-                                                  .payload = SLICE("<ping xmlns='" NS_PING "'/>"),
-                                                  .timeout_ms =
-                                                      (uint32_t)setting_int(&s2s_ack_timeout),
-                                                  .home = s2s_peer_remote(p) },
-                           peer_ponged, p);
+    p->ping.ask =
+        ask_send(p->worker,
+                 &(struct ask_request){ .type = TYPE_GET,
+                                        .from = s2s_peer_local(p),
+                                        .to = s2s_peer_remote(p),
+                                        .payload = SLICE("<ping xmlns='" NS_PING "'/>"),
+                                        .timeout_ms = (uint32_t)setting_int(&s2s_ack_timeout),
+                                        .home = s2s_peer_remote(p) },
+                 peer_ponged, p);
     s2s_worker(p->gate, p->worker)->pinger = NULL;
     if (p->ping.routing) { /* it was not written: later */
         p->ping.routing = false;
@@ -513,7 +514,8 @@ bool s2s_peer_takes_ping(struct s2s_peer *p, struct stanza *st)
 {
     ensure(p->ping.routing);
     if (st->kind != STANZA_IQ || st->type != TYPE_GET ||
-        !slice_eq(stanza_from(st), s2s_peer_local(p)) || !slice_eq(stanza_to(st), s2s_peer_remote(p)))
+        !slice_eq(stanza_from(st), s2s_peer_local(p)) ||
+        !slice_eq(stanza_to(st), s2s_peer_remote(p)))
         return false;
     s2s_worker(p->gate, p->worker)->pinger = NULL;
     atomic_fetch_add(&p->gate->waiting_bytes, st->bytes);

@@ -43,8 +43,8 @@ static inline uint32_t s2s_queue_count(const struct s2s_queue *q)
  * E_PROTO: it has gone back, or is beyond. */
 NODISCARD enum err s2s_queue_confirms(const struct s2s_queue *q, uint32_t h, uint32_t *count);
 struct s2s_sent s2s_queue_confirm(struct s2s_queue *q); /* takes the oldest out: it is confirmed */
-/* Takes out number n, with its reference. One that was written leaves a gap in the count: only where
- * the stream has ended for good. */
+/* Takes out number n, with its reference. One that was written leaves a gap in the count: only
+ * where the stream has ended for good. */
 struct s2s_sent s2s_queue_cut(struct s2s_queue *q, uint32_t n);
 /* A stream begins, to which nothing was written. anew: counts begin at 0, or go on otherwise. */
 void s2s_queue_rewind(struct s2s_queue *q, bool anew);

@@ -172,7 +172,8 @@ struct setting s2s_retry_for = {
     .min = 0,
     .max = 3600 * 1000,
     .doc = "How long a stanza waits for a server that cannot be reached or hangs before its sender "
-           "is told; an attempt that is under way gets at least 15 seconds. When a server was not reached for so long, stanzas to it are refused at once, "
+           "is told; an attempt that is under way gets at least 15 seconds. When a server was not "
+           "reached for so long, stanzas to it are refused at once, "
            "until the next attempt. For messages that are stored, see s2s.keep-for.",
 };
 struct setting s2s_keep_for = {
@@ -182,10 +183,9 @@ struct setting s2s_keep_for = {
     .def = 3600 * 1000,
     .min = 0,
     .max = 7ll * 24 * 3600 * 1000,
-    .doc =
-        "How long stored messages wait for a server that cannot be reached, also in the "
-        "database and over a restart, before their senders are told. Where another attempt "
-        "cannot help, such as for a domain that does not exist, they are told at once.",
+    .doc = "How long stored messages wait for a server that cannot be reached, also in the "
+           "database and over a restart, before their senders are told. Where another attempt "
+           "cannot help, such as for a domain that does not exist, they are told at once.",
 };
 struct setting s2s_unacked_max = {
     .name = "s2s.unacked-max",
@@ -305,15 +305,19 @@ struct metric s2s_held = { .name = "muster_s2s_held",
                                    "more than federation.stanza-rate." };
 struct log_area log_s2s = { .name = "s2s" };
 
-static struct setting *const settings[] = {
-    &s2s_policy,       &s2s_domains,         &s2s_dns_servers, &s2s_require_tls,
-    &s2s_verify,       &s2s_dialback,        &s2s_idle,        &s2s_queue_stanzas,
-    &s2s_queue_bytes,  &s2s_queue_total,     &s2s_retry_for,   &s2s_resume_for,
-    &s2s_stanza_bytes, &s2s_stanza_rate,     &s2s_byte_rate,   &s2s_per_address,
-    &s2s_wildcards,    &s2s_connecting,      &s2s_keep_for,    &s2s_unacked_max,
-    &s2s_ack_timeout,  &s2s_bidi,            &s2s_ip_literals, &s2s_metrics_domains,
-    &s2s_alarm_after,  NULL
-};
+static struct setting *const settings[] = { &s2s_policy,       &s2s_domains,
+                                            &s2s_dns_servers,  &s2s_require_tls,
+                                            &s2s_verify,       &s2s_dialback,
+                                            &s2s_idle,         &s2s_queue_stanzas,
+                                            &s2s_queue_bytes,  &s2s_queue_total,
+                                            &s2s_retry_for,    &s2s_resume_for,
+                                            &s2s_stanza_bytes, &s2s_stanza_rate,
+                                            &s2s_byte_rate,    &s2s_per_address,
+                                            &s2s_wildcards,    &s2s_connecting,
+                                            &s2s_keep_for,     &s2s_unacked_max,
+                                            &s2s_ack_timeout,  &s2s_bidi,
+                                            &s2s_ip_literals,  &s2s_metrics_domains,
+                                            &s2s_alarm_after,  NULL };
 
 const struct feature s2s_feature = {
     .name = "s2s",
@@ -341,12 +345,11 @@ const struct feature s2s_feature = {
     .metrics_text = s2s_domains_text,
     .alarms = (struct alarm *const[]){ &s2s_failing_alarm, NULL },
     .logs = (struct log_area *const[]){ &log_s2s, NULL },
-    .messages = (const struct message_row *const[]){ &s2s_foreign_message, &s2s_news_message,
-                                                     &s2s_verify_message, &s2s_verified_message,
-                                                     &outgoing_message, &outgoing_answer,
-                                                     &s2s_resume_message, &s2s_resumed_message,
-                                                     &s2s_way_back_message, &s2s_to_back_message,
-                                                     &s2s_unproved_message, NULL },
+    .messages =
+        (const struct message_row *const[]){
+            &s2s_foreign_message, &s2s_news_message, &s2s_verify_message, &s2s_verified_message,
+            &outgoing_message, &outgoing_answer, &s2s_resume_message, &s2s_resumed_message,
+            &s2s_way_back_message, &s2s_to_back_message, &s2s_unproved_message, NULL },
     .stage.check = s2s_check,
     .account.deleted = s2s_peers_sender_gone,
     .foreign.pair = s2s_policy_bans,

@@ -140,9 +140,9 @@ static void show_stream(const struct s2s_shown *s, void *arg)
              : out ? "stream to it"
                    : "stream for keys",
              arena_printf(call->arena, "%s %.*s: %s for %llu s%s%s%s%s%s", in ? "to" : "from",
-                          SLICE_ARG(s->local), s->state,
-                          (unsigned long long)s->since_s, *s->tls != '\0' ? ", " : "", s->tls,
-                          *s->auth != '\0' ? ", by " : "", s->auth, show_link(call, s)));
+                          SLICE_ARG(s->local), s->state, (unsigned long long)s->since_s,
+                          *s->tls != '\0' ? ", " : "", s->tls, *s->auth != '\0' ? ", by " : "",
+                          s->auth, show_link(call, s)));
     show_peer(call, s);
     if (out)
         show_add(call, "queue",

@@ -4,8 +4,8 @@
 #include "gate/s2s/s2s_gate.h"
 #include "gate/s2s/s2s_in_sm.h"
 #include "gate/s2s/s2s_rows.h"
-#include "home/host.h"
 #include "home/ask.h"
+#include "home/host.h"
 #include "home/router.h"
 #include "im/foreign.h"
 #include <errno.h>

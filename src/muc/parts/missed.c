@@ -1,11 +1,11 @@
 /* missed: presence that could not be sent to an occupant of another server is sent again later.
  * Otherwise the occupant would see users who have left, and would not see new ones.
  *
- * An occupant keeps its seat while its server cannot be reached (im/remote_domains.h). Presence that cannot
- * be sent in that time comes back to the room as an error (`unsent` in muc/room/part.h). This part
- * notes the nickname, once for each seat. Later it sends the present state: the presence of the
- * occupant with this nickname, as a user who enters would get it, or else unavailable presence. If
- * that is refused too, the nickname is noted again.
+ * An occupant keeps its seat while its server cannot be reached (im/remote_domains.h). Presence
+ * that cannot be sent in that time comes back to the room as an error (`unsent` in
+ * muc/room/part.h). This part notes the nickname, once for each seat. Later it sends the present
+ * state: the presence of the occupant with this nickname, as a user who enters would get it, or
+ * else unavailable presence. If that is refused too, the nickname is noted again.
  *
  * A client that has not heard that its own nickname has changed believes that the old one is still
  * its own. Unavailable presence of that would tell it that it was removed. So OWN_MAX former
