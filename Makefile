@@ -1,5 +1,5 @@
 # One non-recursive Makefile: sources, tests, fuzz targets and benches are found by file name.
-#   make                 build/release/musterd and build/release/musterctl
+#   make                 build/release/musterd, musterctl and muster-convert
 #   make check [T=name]  unit tests in debug mode, all or one
 #   make MODE=asan check   the same with address and undefined-behaviour sanitizers
 #   make measure           figures of the structure of the sources
@@ -53,16 +53,20 @@ sources = $(wildcard src/*/$(1) src/*/*/$(1))
 SRC   := $(sort $(call sources,*.c))
 CORE  := $(filter-out %_test.c %_fuzz.c %_bench.c src/app/main.c,$(SRC))
 CTL   := $(wildcard ctl/*.c)
+# Reads the data of other servers: a program of its own, with the lowest layers alone.
+CONVERT := $(filter-out %_test.c %_fuzz.c convert/main.c,$(wildcard convert/*.c))
+LOWEST  := $(filter src/base/% src/codec/% src/xmpp/jid.c src/xmpp/precis.c,$(CORE))
 T     ?= *
-TESTS := $(patsubst src/%.c,$(B)/%,$(call sources,$(T)_test.c))
+named  = $(patsubst src/%,%,$(basename $(call sources,$(1)) $(wildcard convert/$(1))))
+TESTS := $(addprefix $(B)/,$(call named,$(T)_test.c))
 ifeq ($(TESTS),)
-$(error no $(T)_test.c in src: T names a unit test without "_test")
+$(error no $(T)_test.c in src or convert: T names a unit test without "_test")
 endif
-FUZZ  := $(patsubst src/%.c,build/fuzz/%,$(call sources,*_fuzz.c))
+FUZZ  := $(addprefix build/fuzz/,$(call named,*_fuzz.c))
 BENCH := $(patsubst src/%.c,build/release/%,$(call sources,*_bench.c))
 obj    = $(patsubst %.c,$(B)/%.o,$(1))
 
-all: $(B)/musterd $(B)/musterctl
+all: $(B)/musterd $(B)/musterctl $(B)/muster-convert
 
 # Made under another name: a build that is broken off leaves no part of it.
 $(B)/libmuster.a: $(call obj,$(CORE))
@@ -75,6 +79,15 @@ $(B)/musterd: $(B)/src/app/main.o $(B)/libmuster.a
 $(B)/musterctl: $(call obj,$(CTL)) $(B)/libmuster.a
 	@echo "  $(notdir $@)"
 	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
+$(B)/libconvert.a: $(call obj,$(CONVERT))
+	@rm -f $@
+	@ar rcs $@ $^
+$(B)/muster-convert: $(call obj,convert/main.c) $(B)/libconvert.a $(call obj,$(LOWEST))
+	@echo "  $(notdir $@)"
+	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(shell pkg-config --libs sqlite3 icu-i18n icu-uc jansson) -lm -o $@
+$(B)/convert/%_test: $(B)/convert/%_test.o $(B)/libconvert.a $(B)/libmuster.a
+	@echo "  $(notdir $@)"
+	@$(CC) $(CFLAGS) $(LDFLAGS) $^ -lcmocka $(LIBS) -o $@
 $(B)/%_test: $(B)/src/%_test.o $(B)/libmuster.a
 	@mkdir -p $(@D)
 	@echo "  $(notdir $@)"
@@ -82,30 +95,38 @@ $(B)/%_test: $(B)/src/%_test.o $(B)/libmuster.a
 # All unit tests in one program, and all fuzz targets in another: tools/programs. A test that has a
 # function in the place of one of a library stays a program of its own.
 ALONE   := admin/health_test xmpp/nickname_test
-UNITS   := $(filter-out $(ALONE),$(patsubst src/%.c,%,$(call sources,*_test.c)))
-TARGETS := $(patsubst src/%.c,%,$(call sources,*_fuzz.c))
+UNITS   := $(filter-out $(ALONE),$(call named,*_test.c))
+TARGETS := $(call named,*_fuzz.c)
 symbol   = $(subst -,_,$(subst /,_,$(1)))
+rename   = objcopy --redefine-sym main=$(call symbol,$(1)) \
+           $(foreach f,Initialize TestOneInput,--redefine-sym LLVMFuzzer$f=$(call symbol,$(1))_LLVMFuzzer$f)
+$(B)/renamed/convert/%.o: $(B)/convert/%.o
+	@mkdir -p $(@D)
+	@$(call rename,convert/$*) $< $@
 $(B)/renamed/%.o: $(B)/src/%.o
 	@mkdir -p $(@D)
-	@objcopy --redefine-sym main=$(call symbol,$*) \
-	    $(foreach f,Initialize TestOneInput,--redefine-sym LLVMFuzzer$f=$(call symbol,$*)_LLVMFuzzer$f) $< $@
-$(B)/units.inc: $(call sources,*_test.c) Makefile
+	@$(call rename,$*) $< $@
+$(B)/units.inc: $(call sources,*_test.c) $(wildcard convert/*_test.c) Makefile
 	@mkdir -p $(@D)
 	@printf '%s\n' $(foreach u,$(UNITS),'UNIT("$(u)", $(call symbol,$(u)))') >$@
-$(B)/targets.inc: $(call sources,*_fuzz.c) Makefile
+$(B)/targets.inc: $(call sources,*_fuzz.c) $(wildcard convert/*_fuzz.c) Makefile
 	@mkdir -p $(@D)
 	@printf '%s\n' $(foreach t,$(TARGETS),'TARGET("$(patsubst %_fuzz,%,$(notdir $(t)))", $(call symbol,$(t)))') >$@
-$(B)/units: tools/programs/units.c $(B)/units.inc $(UNITS:%=$(B)/renamed/%.o) $(B)/libmuster.a
+$(B)/units: tools/programs/units.c $(B)/units.inc $(UNITS:%=$(B)/renamed/%.o) $(B)/libconvert.a $(B)/libmuster.a
 	@echo "  $(notdir $@)"
 	@$(CC) $(CFLAGS) -I$(B) $(LDFLAGS) $(filter-out %.inc,$^) -lcmocka -lexpat $(LIBS) -o $@
 units-alone: $(ALONE:%=$(B)/%)
-$(B)/replay: tools/programs/replay.c $(B)/targets.inc $(TARGETS:%=$(B)/renamed/%.o) $(B)/libmuster.a
+$(B)/replay: tools/programs/replay.c $(B)/targets.inc $(TARGETS:%=$(B)/renamed/%.o) $(B)/libconvert.a $(B)/libmuster.a
 	@echo "  $(notdir $@)"
 	@$(CC) $(CFLAGS) -I$(B) $(LDFLAGS) $(filter-out %.inc,$^) -lexpat $(LIBS) -o $@
 $(B)/%_bench: $(B)/src/%_bench.o $(B)/libmuster.a
 	@mkdir -p $(@D)
 	@echo "  $(notdir $@)"
 	@$(CC) $(CFLAGS) $(LDFLAGS) $^ -lexpat $(LIBS) -o $@
+build/fuzz/convert/%_fuzz: build/fuzz/convert/%_fuzz.o build/fuzz/libconvert.a build/fuzz/libmuster.a
+	@mkdir -p $(@D)
+	@echo "  $(notdir $@)"
+	@$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) $^ $(LIBS) -o $@
 build/fuzz/%_fuzz: build/fuzz/src/%_fuzz.o build/fuzz/libmuster.a
 	@mkdir -p $(@D)
 	@echo "  $(notdir $@)"
@@ -185,7 +206,8 @@ FISH := $(if $(filter /usr,$(PREFIX)),$(SHARE)/fish/vendor_completions.d,$(DESTD
 install: all
 	install -D -s -m 755 $(B)/musterd $(DESTDIR)$(PREFIX)/sbin/musterd
 	install -D -s -m 755 $(B)/musterctl $(DESTDIR)$(PREFIX)/bin/musterctl
-	if [ -n "$(DEBUGDIR)" ]; then for p in sbin/musterd bin/musterctl; do \
+	install -D -s -m 755 $(B)/muster-convert $(DESTDIR)$(PREFIX)/bin/muster-convert
+	if [ -n "$(DEBUGDIR)" ]; then for p in sbin/musterd bin/musterctl bin/muster-convert; do \
 	    d=$(DESTDIR)$(DEBUGDIR)$(PREFIX)/$$p.debug; install -d $$(dirname $$d) && \
 	    objcopy --only-keep-debug $(B)/$${p#*/} $$d && \
 	    objcopy --add-gnu-debuglink=$$d $(DESTDIR)$(PREFIX)/$$p; done; fi
@@ -208,6 +230,7 @@ install: all
 # Keeps the node file and the data.
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/sbin/musterd $(DESTDIR)$(PREFIX)/bin/musterctl \
+	    $(DESTDIR)$(PREFIX)/bin/muster-convert \
 	    $(SHARE)/bash-completion/completions/musterctl $(ZSH)/_musterctl \
 	    $(FISH)/musterctl.fish $(SHARE)/man/man1/musterctl.1 \
 	    $(SHARE)/man/man5/muster.yaml.5 $(SHARE)/man/man8/musterd.8 \
@@ -226,6 +249,6 @@ image: deb
 clean:
 	rm -rf build
 
--include $(patsubst %.o,%.d,$(call obj,$(SRC) $(CTL)))
+-include $(patsubst %.o,%.d,$(call obj,$(SRC) $(CTL) $(wildcard convert/*.c)))
 .PHONY: all units-alone check check-units check-docs bench fuzz-build lint slow measure check-delete docs messages web install uninstall deb image clean
 .SECONDARY:

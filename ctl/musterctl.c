@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "ctl/convert.h"
 #include "ctl/help.h"
 #include "ctl/help_zsh.h"
 #include "ctl/remote.h"
@@ -37,6 +38,7 @@ enum { DOCTOR_SECONDS_MAX = 5 };
 struct options {
     const char *socket;
     const char *config;   /* NULL: not given */
+    const char *data;     /* the data folder; NULL: it is not known */
     struct remote remote; /* url NULL: over the socket */
     const char *names;    /* only names that begin so are printed; NULL: all of the answer is */
     bool *final;          /* set where the same request will be refused again; NULL: nobody asks */
@@ -611,7 +613,7 @@ static int musterctl_prepare(struct options *o, struct arena *arena, struct word
         o->config = "/etc/muster/muster.yaml";
     enum err e = words_parse(w, o->words, o->word_count, arena, &why);
     if (e == OK && !remote && *path == NULL && !musterctl_is_outside(w) &&
-        node_file_control(o->config, arena, path, &why) != OK) {
+        node_file_control(o->config, arena, path, &o->data, &why) != OK) {
         fprintf(stderr, "musterctl: %s\nGive --socket PATH, --config FILE or --url URL.\n",
                 why.text);
         return EXIT_UNREACHABLE;
@@ -682,6 +684,49 @@ static int musterctl_show_losses(const struct options *o, const struct words *w,
     return code == EXIT_UNREACHABLE ? code : EXIT_DONE;
 }
 
+static void convert_progress(int percent)
+{
+    if (!isatty(STDERR_FILENO))
+        return;
+    json_t *job = json_pack("{s:i, s:s}", "percent", percent, "text", "converting");
+    progress_line(job);
+    json_decref(job);
+    if (percent >= 100)
+        fprintf(stderr, "\r\033[K");
+}
+
+static int convert_failed(const struct options *o, const struct words *w, const struct why *why)
+{
+    struct buf line;
+    json_t *reply = json_pack("{s:b, s:s, s:s, s:[]}", "ok", 0, "error", err_name(E_IO), "text",
+                              why->text, "rows");
+    buf_init(&line, REPLY_BYTES_MAX);
+    write_json(&line, reply);
+    buf_lit(&line, "\n");
+    int code = show_reply(o, w->command, buf_fit(&line));
+    json_decref(reply);
+    buf_fini(&line);
+    return code;
+}
+
+/* What it is made of is put where the server can read it, in its data folder or beside its socket.
+ */
+static int musterctl_convert(const struct options *o, struct words *w, const char *path,
+                             struct arena *arena)
+{
+    struct why why;
+    const char *made = NULL, *where = o->data, *slash = strrchr(path, '/');
+    if (where == NULL)
+        where = slash == NULL ? "." : slice_cstr(arena, (slice){ path, (size_t)(slash - path) });
+    char absolute[PATH_MAX];
+    if (realpath(where, absolute) != NULL)
+        where = absolute;
+    enum err e = convert_source(w, where, arena, convert_progress, &made, &why);
+    int code = e == OK ? musterctl_send(o, w, path) : convert_failed(o, w, &why);
+    convert_remove(made);
+    return code;
+}
+
 static int musterctl_run_command(struct options *o, struct arena *arena)
 {
     struct words w;
@@ -695,6 +740,8 @@ static int musterctl_run_command(struct options *o, struct arena *arena)
     enum err e = o->yes ? OK : words_confirm(&w, &why);
     if (e != OK)
         return usage_error(why.text) == EXIT_USAGE && e == E_SYNTAX ? EXIT_USAGE : EXIT_FAILED;
+    if (w.command->converts != NULL && o->remote.url == NULL)
+        return musterctl_convert(o, &w, path, arena);
     bool lines = w.command->file != NULL && !o->json && !o->csv;
     for (size_t i = 0; i < w.count; i++)
         lines = lines && !slice_is(w.names[i], "limit"); /* only a part is wanted */

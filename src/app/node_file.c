@@ -751,7 +751,7 @@ enum err node_file_load(struct node_file **out, const char *path, struct buf *er
 }
 
 enum err node_file_control(const char *path, struct arena *arena, const char **control,
-                           struct why *why)
+                           const char **data, struct why *why)
 {
     struct buf text, errors;
     char absolute[PATH_MAX];
@@ -765,6 +765,7 @@ enum err node_file_control(const char *path, struct arena *arena, const char **c
             *control = slice_cstr(arena, slice_of(f->control));
         else
             e = E_SYNTAX;
+        *data = f->data != NULL ? slice_cstr(arena, slice_of(f->data)) : NULL;
         node_file_free(&f);
     }
     if (e == E_SYNTAX)

@@ -77,10 +77,10 @@ void node_file_free(struct node_file **file); /* NULL is fine */
 /* Calls found() for each key that has changed and that a reload cannot apply. */
 void node_file_restart_keys(const struct node_file *was, const struct node_file *now,
                             void (*found)(const char *key, void *arg), void *arg);
-/* Only the value of `control`, whatever mistakes there are elsewhere in the file: for musterctl.
- * E_IO: cannot be read, E_SYNTAX: malformed. */
+/* Only the values of `control` and `data` (NULL: it is malformed), whatever mistakes there are
+ * elsewhere in the file: for musterctl. E_IO: cannot be read, E_SYNTAX: `control` is malformed. */
 NODISCARD enum err node_file_control(const char *path, struct arena *arena, const char **control,
-                                     struct why *why);
+                                     const char **data, struct why *why);
 /* The file that this server runs with: set before workers run. The caller keeps the text. */
 void node_file_set_own_path(const char *path);
 const char *node_file_own_path(void);

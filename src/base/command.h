@@ -137,6 +137,9 @@ struct command {
     /* musterctl runs it itself while no server runs; what can only be done then has one argument, a
      * path, and its run() says what to do first. */
     bool offline;
+    /* The kind of source in its first argument, "prosody": musterctl gives that to muster-convert,
+     * and the server reads what that makes of it. NULL: the server reads it. */
+    const char *converts;
     enum command_access access;
     /* COMMAND_OWN: a switch that must be on for users who are not administrators; NULL: always
      * on. */

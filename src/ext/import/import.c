@@ -8,7 +8,6 @@
 #include "base/mem.h"
 #include "codec/xml_read.h"
 #include "ext/import/import_marks.h"
-#include "ext/import/import_prosody_group.h"
 #include "ext/import/import_room.h"
 #include "ext/import/import_run.h"
 #include "ext/import/import_store.h"
@@ -20,8 +19,9 @@
 #include "ops/jobs.h"
 #include "ops/templates.h"
 #include "store/store.h"
+#include <ftw.h>
 #include <stdatomic.h>
-#include <unistd.h>
+#include <stdio.h>
 
 enum {
     DERIVE_LANE = 1,
@@ -37,28 +37,25 @@ static atomic_bool under_way;
 
 /* On a helper thread. */
 
-static void import_close_room(struct import *x)
-{
-    if (x->room.host.len > 0 && x->room.file >= 0)
-        close(x->room.file);
-    x->room = (struct source_found){ 0 };
-}
-
-/* A file of groups is read first: if it is damaged, nothing is changed. */
 static void import_open(struct import *x)
 {
-    if (x->groups_path != NULL)
-        x->e = prosody_groups_file(&x->groups, x->groups_path, &x->why);
-    if (x->e == OK)
-        x->e = x->kind->open(&x->source, x->path, &x->why);
+    x->e = source_open(&x->source, x->path, &x->groups, &x->why);
+    const char *origin = x->e == OK ? source_origin(x->source) : NULL;
+    x->grouped = origin != NULL;
+    x->origin = slice_dup(x->lasting, slice_of(x->grouped ? origin : x->path));
 }
 
-static void import_read_groups(struct import *x)
+/* There may be an import of what has only groups. */
+static void import_over(struct import *x)
 {
-    if (x->kind->groups == NULL)
+    x->over = true;
+    if (x->found || x->groups.count > 0)
         return;
-    x->e = x->kind->groups(x->source, &x->groups, &x->why);
-    x->found = x->found || x->groups.count > 0;
+    x->e = E_NOTFOUND;
+    why_set(&x->why,
+            "%s: found no users, expected a file of XEP-0227 with a <user/> in a <host/>, or one "
+            "that includes such files",
+            x->path);
 }
 
 /* Behind those of the step; what it returns is where the next comes. */
@@ -77,12 +74,12 @@ static struct import_user **import_step_user(struct import *x, struct source_fou
 static void import_step_run(struct work *w)
 {
     struct import *x = CONTAINER_OF(w, struct import, work);
-    import_close_room(x);
     struct import_user **last = &x->users;
     size_t bytes = 0;
     arena_reset(x->arena);
     x->users = NULL;
     x->count = x->lost_count = 0;
+    x->room = (struct source_found){ 0 };
     if (x->source == NULL)
         import_open(x);
     /* Nobody is behind a piece of an account before that is stored. */
@@ -90,8 +87,8 @@ static void import_step_run(struct work *w)
     bool piece = false;
     while (x->e == OK && !x->over && x->room.host.len == 0 && !piece &&
            x->count + x->lost_count < most && bytes < STEP_BYTES) {
-        struct source_found found = { .folder = worker_node(x->worker)->data };
-        switch (x->kind->next(x->source, x->arena, &found, &x->why)) {
+        struct source_found found = { 0 };
+        switch (source_next(x->source, x->arena, &found, &x->why)) {
         case SOURCE_USER:
             last = import_step_user(x, &found, last);
             piece = x->e == OK && CONTAINER_OF(last, struct import_user, next)->piece;
@@ -102,15 +99,11 @@ static void import_step_run(struct work *w)
             x->room = found;
             break;
         case SOURCE_LOST:
-            x->lost[x->lost_count++] = slice_cstr(x->arena, found.text);
+            x->lost[x->lost_count++] =
+                (struct import_lost){ slice_cstr(x->arena, found.text), found.count };
             break;
         case SOURCE_END:
-            x->over = true;
-            import_read_groups(x);
-            if (x->found || x->e != OK)
-                break;
-            x->e = E_NOTFOUND;
-            why_set(&x->why, "%s: found no users, expected %s", x->path, x->kind->expects);
+            import_over(x);
             break;
         case SOURCE_ERROR:
             x->e = E_SYNTAX;
@@ -119,12 +112,20 @@ static void import_step_run(struct work *w)
     }
 }
 
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+    (void)st, (void)kind, (void)at;
+    return remove(path);
+}
+
+/* What was made for this import alone goes with it. */
 static void import_close_run(struct work *w)
 {
     struct import *x = CONTAINER_OF(w, struct import, work);
-    import_close_room(x);
-    if (x->source != NULL)
-        x->kind->close(&x->source);
+    bool folder = x->source != NULL && source_origin(x->source) != NULL;
+    source_close(&x->source);
+    if (folder && x->once)
+        nftw(x->path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 /* On x->worker. */
@@ -133,7 +134,7 @@ static void import_note_progress(const struct import *x)
 {
     uint64_t done = 0, all = 0;
     if (x->source != NULL)
-        x->kind->progress(x->source, &done, &all);
+        source_progress(x->source, &done, &all);
     job_percent(x->job, all == 0 ? 0 : done >= all ? 100 : (int)(100 * done / all));
     job_tell(x->job, "users %llu, rooms %llu, groups %llu, refused %llu",
              (unsigned long long)(x->imported + x->there),
@@ -199,6 +200,7 @@ static void import_closed(struct work *w)
     import_answer(x);
     map_fini(&x->seen);
     map_fini(&x->domains);
+    source_groups_fini(&x->groups);
     xml_work_destroy(&x->xml);
     arena_destroy(&x->arena);
     arena_destroy(&x->lasting);
@@ -361,7 +363,7 @@ static void import_unmark(struct import *x)
         return;
     }
     struct store_batch *b = store_write(worker_store(x->worker), 0);
-    import_marks_end(b, slice_of(x->path));
+    import_marks_end(b, x->origin);
     store_submit(b, worker_loop(x->worker), 0, import_unmarked, x);
 }
 
@@ -623,8 +625,8 @@ static void import_step_done(struct work *w)
     struct store_batch *b = store_read(worker_store(x->worker), 0);
     import_tell_progress(x);
     for (unsigned i = 0; i < x->lost_count; i++) {
-        x->left++;
-        import_report(x, SLICE(""), x->lost[i], (slice){ 0 });
+        x->left += x->lost[i].count;
+        import_report(x, SLICE(""), x->lost[i].what, (slice){ 0 });
     }
     import_pieces_check(x);
     for (struct import_user *u = x->users; u != NULL; u = u->next) {
@@ -638,7 +640,7 @@ static void import_step_done(struct work *w)
         import_note_user(x, u);
         if (u->piece)
             import_piece_begins(x, u);
-        STORE_ADD(b, &known_stmt, STORE_ANY_ROWS, SV_T(u->jid), SV_T(slice_of(x->path)));
+        STORE_ADD(b, &known_stmt, STORE_ANY_ROWS, SV_T(u->jid), SV_T(x->origin));
     }
     if (store_stmt_count(b) > 0) {
         store_submit(b, worker_loop(x->worker), 0, known_read, x);
@@ -676,10 +678,8 @@ static void import_begin(struct command_call *call, const struct import_from *fr
     x->job = job_begin(call);
     x->worker = call->worker;
     x->abandoned = import_abandoned;
-    x->kind = from->kind;
     x->path = slice_cstr(call->arena, from->path);
-    x->groups_path = from->groups.len > 0 ? slice_cstr(call->arena, from->groups) : NULL;
-    x->grouped = x->kind->groups != NULL || x->groups_path != NULL;
+    x->once = from->once;
     x->domain = from->domain;
     x->dry = command_flag(call, "dry_run");
     x->replace = command_flag(call, "replace");

@@ -1,6 +1,6 @@
-/* import: accounts of another server, with all that features know of them. Every source is read as
- * elements of the portable format (ext/import/import_source.h), and each feature takes its own
- * elements (im/portable.h). Each account gets its id first, and then is one transaction.
+/* import: accounts of another server, with all that features know of them, in the portable format
+ * (ext/import/import_source.h); each feature takes its own elements (im/portable.h). Other formats
+ * are converted by muster-convert before. Each account gets its id first, and then is one transaction.
  * Accounts that are there already are left alone, so an import that was interrupted is run again.
  * The commands are in ext/import/import_commands.c.
  *
@@ -10,14 +10,12 @@
 #include "base/slice.h"
 
 struct command_call;
-struct source_kind;
 struct worker;
 
 struct import_from {
-    const struct source_kind *kind;
     slice path;
-    slice groups; /* a file of groups of Prosody; empty: there is none */
     slice domain; /* of users whose source names none; empty: they are refused */
+    bool once;    /* if the path is a folder, it was made for this import, and goes with it */
 };
 
 /* By a command with the flags dry-run and replace; it ends the call. */

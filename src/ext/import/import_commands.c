@@ -5,40 +5,32 @@
 #include "ext/import/import.h"
 #include "ext/import/import_export.h"
 #include "ext/import/import_marks.h"
-#include "ext/import/import_source.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "im/feature.h"
 #include "store/store.h"
 
-static void run_pie(struct command_call *call)
-{
-    import_run(call,
-               &(struct import_from){ .kind = &source_pie, .path = command_arg(call, "file") });
-}
-
-static void run_ejabberd(struct command_call *call)
-{
-    import_run(
-        call, &(struct import_from){ .kind = &source_ejabberd, .path = command_arg(call, "file") });
-}
-
-static void run_prosody(struct command_call *call)
-{
-    import_run(call, &(struct import_from){ .kind = &source_prosody,
-                                            .path = command_arg(call, "folder"),
-                                            .groups = command_arg(call, "groups_file") });
-}
-
-static void run_openfire(struct command_call *call)
+static void run_import(struct command_call *call, slice path, bool once)
 {
     const struct node *n = worker_node(call->worker);
-    slice domain = command_arg(call, "domain");
-    import_run(call, &(struct import_from){ .kind = &source_openfire,
-                                            .path = command_arg(call, "file"),
+    slice domain = command_has_arg(call->command, "domain") ? command_arg(call, "domain")
+                                                            : (slice){ 0 };
+    import_run(call, &(struct import_from){ .path = path,
+                                            .once = once,
                                             .domain = domain.len == 0 && n->domain_count == 1
                                                           ? n->domains[0]
                                                           : domain });
+}
+
+static void run_pie(struct command_call *call)
+{
+    run_import(call, command_arg(call, "file"), false);
+}
+
+/* What musterctl has made of the source. */
+static void run_converted(struct command_call *call)
+{
+    run_import(call, command_arg(call, call->command->args[0].name), true);
 }
 
 #define IMPORT_ARGS(name_, doc_, ...)                                                              \
@@ -75,7 +67,7 @@ static void run_openfire(struct command_call *call)
             0                                                                                      \
         }                                                                                          \
     }
-#define IMPORT_COMMAND(var, name_, run_, args_, doc_)                                              \
+#define IMPORT_COMMAND(var, name_, run_, converts_, args_, doc_)                                              \
     static struct command var = {                                                                  \
         .name = name_,                                                                             \
         .effect = COMMAND_CHANGES,                                                                 \
@@ -86,6 +78,7 @@ static void run_openfire(struct command_call *call)
         .job = true,                                                                               \
         .args = args_,                                                                             \
         .run = run_,                                                                               \
+        .converts = converts_,                                                                     \
         .columns = IMPORT_COLUMNS,                                                                 \
         .report = true,                                                                            \
         .doc = doc_                                                                                \
@@ -94,21 +87,29 @@ static void run_openfire(struct command_call *call)
         "or a group is refused; the others are imported all the same."                             \
     }
 
+/* So that who gives the command by another way than musterctl knows what to give. */
+#define CONVERTED                                                                                  \
+    " musterctl reads it, with muster-convert, and gives the server a folder of XEP-0227 and JSON, " \
+    "which is deleted in the end."
+
 IMPORT_COMMAND(
-    import_pie, "import xep0227", run_pie,
-    IMPORT_ARGS("file", "file on the server's host; what it includes is beside it", { 0 }),
+    import_pie, "import xep0227", run_pie, NULL,
+    IMPORT_ARGS("file",
+                "file on the server's host; what it includes is beside it. Or a folder that "
+                "muster-convert has written",
+                { 0 }),
     "Makes accounts from a file of XEP-0227: keys or passwords, contacts, vCards, blocks "
     "and privacy lists, private data, bookmarks and other PEP nodes, messages.");
 IMPORT_COMMAND(
-    import_ejabberd, "import ejabberd", run_ejabberd,
+    import_ejabberd, "import ejabberd", run_converted, "ejabberd",
     IMPORT_ARGS("file", "file of `ejabberdctl dump` on the server's host", { 0 }),
     "Makes accounts from a dump of ejabberd's own database (Mnesia), with archives. Then "
     "its persistent rooms, with configuration, affiliations, subject and archive; one "
     "that is there already is never changed. Last its shared roster groups. A file of `ejabberdctl "
     "export_piefxis` is "
-    "read, too: that has neither archives, PEP, rooms nor groups.");
+    "read, too: that has neither archives, PEP, rooms nor groups." CONVERTED);
 IMPORT_COMMAND(
-    import_prosody, "import prosody", run_prosody,
+    import_prosody, "import prosody", run_converted, "prosody",
     IMPORT_ARGS("folder", "data_path of Prosody on the server's host, such as /var/lib/prosody",
                 { .name = "groups_file",
                   .kind = ARG_OPTION,
@@ -121,9 +122,9 @@ IMPORT_COMMAND(
     "are read, and its database of SQLite, prosody.sqlite, which may also be given "
     "instead of the folder. Then its persistent rooms, with configuration, affiliations, "
     "subject and archive; one that is there already is never changed. Last the groups "
-    "of its mod_groups, if their file is given.");
+    "of its mod_groups, if their file is given." CONVERTED);
 IMPORT_COMMAND(
-    import_openfire, "import openfire", run_openfire,
+    import_openfire, "import openfire", run_converted, "openfire",
     IMPORT_ARGS("file", "file of the plugin on the server's host",
                 { .name = "domain",
                   .kind = ARG_OPTION,
@@ -132,8 +133,7 @@ IMPORT_COMMAND(
                          "if this server has several" },
                 { 0 }),
     "Makes accounts from an export of Openfire: a file of its plugin User Import/Export, in its "
-    "own "
-    "format or as a file of XEP-0227.");
+    "own format or as a file of XEP-0227." CONVERTED);
 
 const struct feature import_feature = {
     .name = "import",

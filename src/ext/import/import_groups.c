@@ -323,8 +323,8 @@ static void making_look(struct import_groups *x)
 static void making_filled(struct import_groups *x)
 {
     const struct source_group *g = x->group;
-    for (const struct source_lost *l = g->lost; l != NULL && g->state != GROUP_THERE; l = l->next)
-        making_tell(x, l->what, (slice){ 0 }, false);
+    for (const struct source_text *l = g->lost; l != NULL && g->state != GROUP_THERE; l = l->next)
+        making_tell(x, slice_cstr(x->tmp, l->text), (slice){ 0 }, false);
     x->imported += g->state == GROUP_NEW || g->state == GROUP_BEGUN;
     x->there += g->state == GROUP_THERE;
     if (g->state == GROUP_THERE && x->added > 0)

@@ -11,9 +11,9 @@ static void import_room_told(struct import *x, enum err e, slice why)
 {
     slice label = slice_of(
         arena_printf(x->arena, "%.*s@%.*s", SLICE_ARG(x->room.name), SLICE_ARG(x->room.host)));
-    for (const struct source_lost *l = x->room.lost; l != NULL && e == OK; l = l->next) {
+    for (const struct source_text *l = x->room.lost; l != NULL && e == OK; l = l->next) {
         x->left++;
-        import_report(x, label, l->what, (slice){ 0 });
+        import_report(x, label, slice_cstr(x->arena, l->text), (slice){ 0 });
     }
     x->rooms += e == OK;
     x->rooms_there += e == E_EXISTS;
@@ -29,8 +29,8 @@ static void import_room_back(struct command_return *r)
 {
     struct import *x = CONTAINER_OF(r, struct import, back);
     slice why = slice_dup(x->arena, x->del.text), before, rest;
-    if (slice_starts(why, SLICE("/proc/")) && slice_cut(why, ' ', &before, &rest))
-        why = rest; /* the file has no name that means something */
+    if (slice_starts(why, x->room.file) && slice_cut(why, ' ', &before, &rest))
+        why = rest; /* the name of the file means nothing to anybody */
     enum err e = x->del.err;
     arena_destroy(&x->del.arena);
     import_room_told(x, e, why);
@@ -61,8 +61,7 @@ void import_room(struct import *x)
                                     .step_of = x->job,
                                     .finished = import_room_made,
                                     .arg = x };
-    const slice values[] = { slice_of(arena_printf(x->del.arena, "/proc/self/fd/%d", x->room.file)),
-                             SLICE("true") };
+    const slice values[] = { x->room.file, SLICE("true") };
     if (command_bind(&x->del, names, values, x->dry ? 2 : 1, &why) == OK) {
         command_run(&x->del);
         return;

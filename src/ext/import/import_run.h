@@ -15,6 +15,12 @@
 
 enum { STEP_USERS = 16 };
 
+/* What the source says is lost. */
+struct import_lost {
+    const char *what;
+    uint64_t count;
+};
+
 /* A user of the source, or the domain of one. */
 struct import_seen {
     slice jid;   /* first */
@@ -27,10 +33,11 @@ struct import {
     struct command_call *call;
     uint64_t job;
     struct worker *worker;
-    const struct source_kind *kind;
-    const char *path, *groups_path; /* NULL: no file of groups */
-    slice domain;                   /* of users whose source names none; empty: they are refused */
-    void *source;                   /* NULL: not open */
+    const char *path;
+    slice origin; /* the path of what was converted to this one, or this one */
+    bool once;    /* struct import_from */
+    slice domain; /* of users whose source names none; empty: they are refused */
+    struct source *source; /* NULL: not open */
     struct xml_work *xml;
     struct arena *arena, *lasting; /* of a step; as long as this */
     struct map seen, domains;      /* of all users: struct import_seen */
@@ -39,7 +46,7 @@ struct import {
     struct import_user *users; /* of the step */
     int64_t first_id;          /* of the first that is stored; 0: none is yet */
     struct import_pieces pieces;
-    const char *lost[STEP_USERS]; /* what the source says of it */
+    struct import_lost lost[STEP_USERS];
     unsigned count, lost_count, pending;
     unsigned abandoning; /* import_abandon(): under way; `abandoned` is called when none is */
     void (*abandoned)(struct import *x);

@@ -1,12 +1,16 @@
-/* import_source: where accounts come from. Each kind of source gives one user after the other as a
- * <user/> of the portable format (XEP-0227), whatever its files are, and then its rooms as files of
- * `room export`. Runs on a helper thread. */
+/* import_source: where accounts come from: a file of XEP-0227 and what it includes (§5), or a folder
+ * that muster-convert has written (convert/output.h), which has rooms and groups, too. It gives one
+ * user after the other, then the rooms. On a helper thread.
+ *
+ * Limits: PIE_ELEMENT_MAX bytes of a user; FILES_MAX files inside each other; SOURCE_GROUPS_MAX
+ * groups, SOURCE_MEMBERS_MAX members of all of them. */
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"
 #include <stdint.h>
 
 struct arena;
+struct source;
 struct source_groups;
 
 enum source_unit {
@@ -17,42 +21,30 @@ enum source_unit {
     SOURCE_ERROR /* nothing more can be read */
 };
 
-/* Something of a user or a room that does not come along. */
-struct source_lost {
-    struct source_lost *next;
-    const char *what;
+struct source_text {
+    struct source_text *next;
+    slice text;
 };
 
-/* In the arena of the call. Of a room: its address is host and name; `file` is open, has no name,
- * and is what `room export` writes; it belongs to the caller. */
+/* In the arena of the call. Of a room: its address is host and name. */
 struct source_found {
-    const char *folder; /* given: where files without a name are made; NULL: nowhere */
-    slice host;         /* as written */
-    slice name;         /* of the user, as far as it is known: for messages */
-    slice xml;          /* of the <user/>, not checked yet */
-    slice ns;           /* the namespace that it stands in */
-    slice text;         /* of SOURCE_USER, SOURCE_ROOM: why it is refused; empty: it is not */
-    int file;           /* of SOURCE_ROOM that is not refused */
-    struct source_lost *lost;
+    slice host;     /* as written */
+    slice name;     /* of the user, as far as it is known: for messages */
+    slice xml;      /* of the <user/>, not checked yet */
+    slice ns;       /* the namespace that it stands in */
+    slice file;     /* of SOURCE_ROOM: what `room export` writes */
+    slice text;     /* of SOURCE_ROOM: why it is refused; empty: it is not */
+    uint64_t count; /* of SOURCE_LOST: how many of them */
+    struct source_text *lost; /* of the room */
 };
 
-struct source_kind {
-    /* E_IO, E_SYNTAX, E_UNSUPPORTED: `why` says what is wrong. */
-    enum err (*open)(void **source, const char *path, struct why *why);
-    enum source_unit (*next)(void *source, struct arena *tmp, struct source_found *out,
+/* E_IO, E_SYNTAX: `why` says what is wrong. groups: those of the source, complete at its end. */
+NODISCARD enum err source_open(struct source **out, const char *path, struct source_groups *groups,
+                               struct why *why);
+enum source_unit source_next(struct source *s, struct arena *tmp, struct source_found *out,
                              struct why *why);
-    void (*close)(void **source); /* NULL is fine */
-    /* How much of all was given: of users and rooms, or of bytes. */
-    void (*progress)(const void *source, uint64_t *done, uint64_t *all);
-    /* Behind the end: groups of users (ext/import/import_group.h); NULL: it has none. E_SYNTAX,
-     * E_LIMIT: `why` says what is wrong. */
-    enum err (*groups)(void *source, struct source_groups *out, struct why *why);
-    const char *expects; /* what it reads: for a source in which nothing is found */
-};
-
-extern const struct source_kind source_prosody; /* a data folder of Prosody */
-/* Ejabberd's database as a text file, or a file of XEP-0227. */
-extern const struct source_kind source_ejabberd;
-extern const struct source_kind source_pie; /* a file of XEP-0227, and what it includes */
-/* The same, or a file of the plugin "User Import/Export" of Openfire, which names no host. */
-extern const struct source_kind source_openfire;
+void source_close(struct source **s); /* NULL is fine */
+/* How much of all bytes of its first file was given. */
+void source_progress(const struct source *s, uint64_t *done, uint64_t *all);
+/* The path of what the folder was converted from; NULL: it is no folder. Until it is closed. */
+const char *source_origin(const struct source *s);

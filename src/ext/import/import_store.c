@@ -113,7 +113,9 @@ static void import_take(struct import *x, struct import_user *u, struct storing 
         x->pieces.offline = p.base.offline;
     }
     for (bool more = elem_first(&u->user, &e); more; more = elem_next(&e, &e))
-        if (!import_is_taken(u, &e))
+        if (elem_is(&e, "lost", NS_PIE_MORE))
+            import_lost(&p.base, slice_cstr(x->arena, elem_text(&e, x->arena)), (slice){ 0 });
+        else if (!import_is_taken(u, &e))
             import_lost(&p.base, arena_printf(x->arena, "an element <%.*s/> of", SLICE_ARG(e.name)),
                         e.ns_uri);
 }
@@ -281,7 +283,7 @@ static void storing_account(struct storing *s)
     else if (x->template != NULL)
         storing_template(s, x->template);
     if (x->grouped && (u->marked || !u->replaces))
-        import_mark_account(s->batch, u->id, slice_of(x->path));
+        import_mark_account(s->batch, u->id, x->origin);
 }
 
 static void import_store(struct import *x, struct import_user *u)

@@ -8,8 +8,7 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "codec/xml_read.h"
-#include "ext/import/import_openfire.h"
-#include "ext/import/import_pie.h"
+#include "codec/pie.h"
 #include "xmpp/jid.h"
 #include "xmpp/ns.h"
 
@@ -158,7 +157,7 @@ static const char *import_parse(struct import_user *u, const struct source_found
                                 struct xml_work *xml)
 {
     static const struct xml_limits limits = { .unit_bytes = PIE_ELEMENT_MAX,
-                                              .depth = IMPORT_DEPTH_MAX,
+                                              .depth = PIE_DEPTH_MAX,
                                               .attrs = 64,
                                               .name_bytes = 1024,
                                               .many_children = true };
@@ -170,16 +169,12 @@ static const char *import_parse(struct import_user *u, const struct source_found
     return NULL;
 }
 
-/* One of Openfire becomes one of the portable format, which is checked as any other. */
-static const char *import_convert(struct import_user *u, struct xml_work *xml, struct arena *tmp)
+/* What has converted it says so. */
+static const char *import_refused(const struct import_user *u, struct arena *tmp)
 {
-    struct source_found found = { .ns = SLICE(NS_PIE) };
-    const char *note;
-    if (!slice_is(u->user.name, "User"))
-        return NULL;
-    found.xml = openfire_user(&u->user, tmp, &note);
-    u->note = note;
-    return found.xml.len == 0 ? "it has more than 128 MiB" : import_parse(u, &found, xml);
+    struct elem e;
+    return elem_child(&u->user, "refused", NS_PIE_MORE, &e) ? slice_cstr(tmp, elem_text(&e, tmp))
+                                                            : NULL;
 }
 
 static const char *import_address(struct import_user *u, const struct source_found *found,
@@ -234,9 +229,9 @@ struct import_user *import_user_read(const struct source_found *found, struct xm
     struct import_user *u = arena_new(tmp, struct import_user, 1);
     u->label =
         slice_of(arena_printf(tmp, "%.*s@%.*s", SLICE_ARG(found->name), SLICE_ARG(found->host)));
-    u->problem = found->text.len > 0 ? slice_cstr(tmp, found->text) : import_parse(u, found, xml);
+    u->problem = import_parse(u, found, xml);
     if (u->problem == NULL)
-        u->problem = import_convert(u, xml, tmp);
+        u->problem = import_refused(u, tmp);
     if (u->problem == NULL)
         u->problem = import_address(u, found, tmp);
     if (u->problem != NULL)

@@ -1,8 +1,9 @@
 /* import_user: one user of a source as far as a helper thread can do it: XML that is checked, a
  * prepared address, keys. Pure but for the settings it reads.
  *
- * Limits: PIE_ELEMENT_MAX bytes, IMPORT_DEPTH_MAX elements inside each other. */
+ * Limits: PIE_ELEMENT_MAX bytes, PIE_DEPTH_MAX elements inside each other. */
 #pragma once
+#include "codec/pie.h"
 #include "codec/xml_elem.h"
 #include "ext/import/import_source.h"
 #include "im/account_life.h"
@@ -11,8 +12,6 @@
 
 struct import;
 struct xml_work;
-
-enum { IMPORT_DEPTH_MAX = 128 };
 
 struct import_user {
     struct import_user *next;
@@ -49,9 +48,3 @@ void import_user_derive(struct import_user *u);
 
 /* Hashes of which it has no keys, if it has any; 0 also if nobody can log in: auth/hashes.h. */
 unsigned import_user_lacks(const struct import_user *u);
-
-/* The element of keys (XEP-0227): mechanism, iter-count, salt, server-key, stored-key. */
-#define NS_PIE_SCRAM "urn:xmpp:pie:0#scram"
-/* What the format has no element for (docs/import.md): <disabled/>, <continues/>, and in
- * the element of keys <other-form/> with server-key and stored-key. */
-#define NS_PIE_MORE "urn:muster:pie:0"
