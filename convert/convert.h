@@ -6,8 +6,8 @@
 
 struct output;
 
-/* E_IO, E_SYNTAX, E_CORRUPT, E_EXISTS, E_LIMIT: `why` says what is wrong. E_UNSUPPORTED: the file is
- * one of XEP-0227, which a server reads as it is. */
+/* E_IO, E_SYNTAX, E_CORRUPT, E_EXISTS, E_LIMIT: `why` says what is wrong. E_UNSUPPORTED: the file
+ * is one of XEP-0227, which a server reads as it is. */
 typedef enum err convert_fn(struct output *o, const char *path, const char *option,
                             struct why *why);
 convert_fn ejabberd_convert; /* a file of `ejabberdctl dump` */

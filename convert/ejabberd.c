@@ -78,6 +78,8 @@ static bool row_found(struct ejabberd_dump *d, slice text, uint64_t at, struct a
     ensure(text.len > 0 && text.len <= EJABBERD_TERM_MAX);
     if (slice_cut(text, ',', &name, &rest) && name.len > 0)
         name = slice_from(name, 1);
+    else
+        name = (slice){ 0 };
     while (table < EJABBERD_TABLES && !slice_is(name, ejabberd_table_names[table]))
         table++;
     if (table == EJABBERD_TABLES) {
@@ -91,7 +93,7 @@ static bool row_found(struct ejabberd_dump *d, slice text, uint64_t at, struct a
         return false;
     if (!key_read(&t, table, tmp, &like)) {
         output_lost(d->output, (slice){ 0 }, 1,
-                    "rows with a key of an unknown form of the table %.*s", SLICE_ARG(name));
+                    "rows of the table %.*s with a key of an unknown form", SLICE_ARG(name));
         return true;
     }
     if (d->rows++ == EJABBERD_ROWS_MAX) {
@@ -204,9 +206,10 @@ static void dump_count_others(const struct ejabberd_dump *d)
     const struct ejabberd_owner *o;
     for (uint32_t i = 0; (o = map_next(&d->owners, &i)) != NULL;)
         for (const struct ejabberd_row *row = o->first; row != NULL; row = row->next)
-            output_lost(d->output, owner_label(o), !row->read,
-                        "rows of nobody who is converted of the table %s",
-                        ejabberd_table_names[row->table]);
+            output_lost(
+                d->output, owner_label(o), !row->read,
+                "rows of the table %s that are of no account with a password, no room and no group",
+                ejabberd_table_names[row->table]);
 }
 
 typedef void ejabberd_owner_fn(struct ejabberd_reader *r, const struct ejabberd_owner *owner);

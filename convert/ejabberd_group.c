@@ -40,9 +40,8 @@ static void group_options_lost(struct ejabberd_group *g, const struct erlang_ter
     static const char *const read[] = { "label",     "name",         "displayed_groups", "disabled",
                                         "all_users", "online_users", "description" };
     if (erlang_is(erlang_get(options, "online_users"), "true"))
-        group_lost(g,
-                   "members by @online@: whoever is online; `group-member add NAME --domain "
-                   "DOMAIN` makes all accounts members");
+        group_lost(g, "members by @online@: whoever is online; `group-member add NAME --domain "
+                      "DOMAIN` makes all accounts members");
     if (erlang_text(erlang_get(options, "description")).len > 0)
         group_lost(g, "its description");
     for (const struct erlang_term *t = erlang_at(options, 0); t != NULL; t = t->next) {

@@ -1,6 +1,6 @@
-#include "convert/ejabberd_rows.h"
 #include "base/arena.h"
 #include "base/ensure.h"
+#include "convert/ejabberd_rows.h"
 #include "convert/room.h"
 #include "xmpp/jid.h"
 
@@ -23,7 +23,7 @@ enum option_kind {
     AS_SUBJECT,
     AS_PRIVATE,
     AS_ROLES,
-    AS_OFF, /* known here only as it is when it is off or empty */
+    AS_OFF,  /* known here only as it is when it is off or empty */
     AS_NONE, /* means nothing here, whatever it is */
     AS_USED  /* read elsewhere */
 };
@@ -268,8 +268,7 @@ void ejabberd_room(struct ejabberd_reader *r, const struct ejabberd_owner *owner
 {
     struct ejabberd_room room = { .r = r };
     ensure((owner->tables & 1u << EJABBERD_ROOM) != 0);
-    room.problem =
-        room_writer_begin(&room.file, r->dump->output, owner->name, owner->host, r->tmp);
+    room.problem = room_writer_begin(&room.file, r->dump->output, owner->name, owner->host, r->tmp);
     if (room.problem == NULL)
         ejabberd_each(r, owner, EJABBERD_ROOM, take_room, &room);
     if (room.problem == NULL)

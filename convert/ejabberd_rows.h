@@ -59,7 +59,7 @@ struct ejabberd_dump {
     struct ejabberd_owners users, rooms, groups;
 };
 
-/* What reads rows: of a user, or of a room. */
+/* Reads rows of a user, a room or a group. */
 struct ejabberd_reader {
     struct ejabberd_dump *dump;
     struct arena *tmp;         /* as long as the user or the room */
@@ -91,7 +91,7 @@ void ejabberd_lost(const struct ejabberd_reader *r, const char *what);
 typedef bool ejabberd_skip(const struct erlang_term *child);
 void ejabberd_element(const struct ejabberd_reader *r, struct buf *out, const struct erlang_term *e,
                       const char *ns, slice more, ejabberd_skip *skip);
-/* What the server has added to a stanza that it kept: it means nothing elsewhere. */
+/* The server has added it to a stanza that it kept: it means nothing elsewhere. */
 bool ejabberd_is_added(const struct erlang_term *child);
 slice ejabberd_attr(const struct erlang_term *e, const char *name); /* empty: it has none */
 /* {user, host, resource} as an address, in the arena. */

@@ -1,9 +1,9 @@
-#include "convert/ejabberd_rows.h"
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/ensure.h"
-#include "codec/xml_write.h"
 #include "codec/pie.h"
+#include "codec/xml_write.h"
+#include "convert/ejabberd_rows.h"
 #include "convert/stanza.h"
 #include "xmpp/ns.h"
 
@@ -87,7 +87,7 @@ static void take_contact(void *arg, const struct erlang_term *row)
         if (out)
             xml_attr(&a->x, "ask", SLICE("subscribe"));
         EJABBERD_TEXTS_EACH(a->r, g, groups, "names of groups of an unknown form")
-            xml_element_some(&a->x, "group", erlang_text(g));
+        xml_element_some(&a->x, "group", erlang_text(g));
         xml_close(&a->x);
     }
     arena_destroy(&tmp);

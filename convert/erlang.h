@@ -29,7 +29,7 @@ size_t erlang_length(slice text, bool last);
 NODISCARD enum err erlang_read(struct erlang_term *out, slice text, struct arena *tmp,
                                struct why *why);
 
-/* What stands at a place of a tuple or list, from 0; NULL: nothing, or `t` is neither or NULL. */
+/* The term at a place of a tuple or list, from 0; NULL: nothing, or `t` is neither or NULL. */
 const struct erlang_term *erlang_at(const struct erlang_term *t, unsigned at);
 unsigned erlang_count(const struct erlang_term *t);
 /* The text of a binary or string; empty: it is none. erlang_word(): of an atom, too. */

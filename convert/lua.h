@@ -26,8 +26,8 @@ struct lua_field {
 /* In the arena; strings may borrow the text. E_SYNTAX: `why` says where and what. */
 NODISCARD enum err lua_read(struct lua_value *out, slice text, struct arena *tmp, struct why *why);
 
-/* Of a file of items: each in turn, which is forgotten then, however many there are; LUA_FIELDS_MAX
- * holds for each. The arena is reset. */
+/* Each item of a file of them in turn, which is forgotten then, however many there are;
+ * LUA_FIELDS_MAX holds for each. The arena is reset. */
 typedef void lua_item_fn(void *arg, const struct lua_value *item);
 NODISCARD enum err lua_each(slice text, struct arena *tmp, lua_item_fn *fn, void *arg,
                             struct why *why);

@@ -42,7 +42,8 @@ static int convert(const struct source *s, const char *const word[2], const char
     o.progress = progress;
     if (e == OK)
         e = s->convert(&o, word[0], option, &why);
-    if (e == OK && o.users + o.rooms + o.groups == 0) {
+    /* A file of groups beside the source is no sign that the source is right. */
+    if (e == OK && o.users + o.rooms + (option == NULL ? o.groups : 0) == 0) {
         e = E_NOTFOUND;
         why_set(&why, "%s: found no users, expected %s", word[0], s->expects);
     }

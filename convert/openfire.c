@@ -67,7 +67,7 @@ static void write_item(const struct openfire *o, struct xml_write *x, const stru
     (void)openfire_status(item, "askstatus", &ask, tmp);
     (void)openfire_status(item, "recvstatus", &asked, tmp);
     if (status == SUB_NONE && ask != ASK_SUBSCRIBE && asked == RECV_SUBSCRIBE)
-        return; /* only a request, which is no contact: write_requests() */
+        return; /* only a request, which is no contact: openfire_requests() */
     xml_open_with(x, "item", NULL, "jid", elem_attr(item, "jid", tmp));
     xml_attr_some(x, "name", elem_attr(item, "name", tmp));
     xml_attr(x, "subscription", slice_of(subscriptions[status]));
@@ -79,7 +79,7 @@ static void write_item(const struct openfire *o, struct xml_write *x, const stru
     xml_close(x);
 }
 
-static void write_requests(struct xml_write *x, const struct elem *roster, struct arena *tmp)
+static void openfire_requests(struct xml_write *x, const struct elem *roster, struct arena *tmp)
 {
     struct elem item;
     int64_t status;
@@ -105,7 +105,7 @@ static void openfire_roster(const struct openfire *o, struct xml_write *x, const
         if (elem_is(&item, "Item", NS_PIE))
             write_item(o, x, &item);
     xml_close(x);
-    write_requests(x, &roster, o->tmp);
+    openfire_requests(x, &roster, o->tmp);
 }
 
 /* It has a name and an address for mail beside the vCard, which is not in the file. */

@@ -150,7 +150,7 @@ void output_refused(struct output *o, slice host, slice name, const char *why)
 
 /* Lines. */
 
-static void put_text(struct output *o, slice text)
+static void output_put_text(struct output *o, slice text)
 {
     struct buf b;
     text.len = utf8_valid_len(text);
@@ -165,7 +165,7 @@ void output_line(struct output *o, const char *type) { fprintf(o->more, "{\"type
 void output_put(struct output *o, const char *key, slice text)
 {
     fprintf(o->more, ",\"%s\":", key);
-    put_text(o, text);
+    output_put_text(o, text);
 }
 
 void output_flag(struct output *o, const char *key, bool truth)
@@ -177,7 +177,7 @@ void output_list(struct output *o, const char *key, const struct text_list *list
 {
     fprintf(o->more, ",\"%s\":[", key);
     for (const struct text_list *l = list; l != NULL; l = l->next) {
-        put_text(o, l->text);
+        output_put_text(o, l->text);
         fputs(l->next != NULL ? "," : "", o->more);
     }
     fputs("]", o->more);
@@ -185,7 +185,7 @@ void output_list(struct output *o, const char *key, const struct text_list *list
 
 void output_end(struct output *o) { fputs("}\n", o->more); }
 
-/* What is lost. */
+/* Losses. */
 
 void output_lost(struct output *o, slice first, uint64_t count, const char *what, ...)
 {

@@ -13,14 +13,15 @@
  *
  * Everything of the source is written, or counted by name as lost.
  *
- * Limits: LOST_NAMES_MAX names of what is lost; what is beyond is counted as one. */
+ * Limits: LOST_NAMES_MAX names of what is lost; what is beyond is counted as one. A server takes
+ * OUTPUT_GROUPS_MAX groups, and OUTPUT_MEMBERS_MAX members of all of them. */
 #pragma once
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/map.h"
 #include <stdio.h>
 
-enum { LOST_NAMES_MAX = 500 };
+enum { LOST_NAMES_MAX = 500, OUTPUT_GROUPS_MAX = 10000, OUTPUT_MEMBERS_MAX = 1000000 };
 
 struct text_list {
     struct text_list *next;

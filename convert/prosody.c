@@ -15,7 +15,7 @@ enum { KEY_MAX = 64, KEY_TEXT_MAX = 128 };
 
 /* Stanzas: a table with name, attr, and children as its list. */
 
-/* What the server adds to a stored stanza stands among its attributes. */
+/* The server adds these to a stanza that it stores. */
 static bool is_stored_attr(slice name)
 {
     return slice_is(name, "stamp") || slice_is(name, "stamp_legacy");
@@ -30,8 +30,8 @@ static void stanza_attrs(const struct prosody_user *u, struct xml_write *x,
                          const struct lua_value *attr, bool stored)
 {
     for (const struct lua_field *f = attr == NULL ? NULL : attr->first; f != NULL; f = f->next) {
-        bool fine = f->key.type == LUA_STRING && f->value.type == LUA_STRING &&
-                    is_xml_name(f->key.text);
+        bool fine =
+            f->key.type == LUA_STRING && f->value.type == LUA_STRING && is_xml_name(f->key.text);
         if (fine && !(stored && is_stored_attr(f->key.text)))
             xml_attr_sized(x, f->key.text, f->value.text);
         else if (!fine)
@@ -109,9 +109,8 @@ static void write_account(struct prosody_user *u)
     struct lua_value v = prosody_read(u, "accounts");
     slice stored = lua_text(&v, "stored_key");
     const struct lua_value *disabled = lua_get(&v, "disabled");
-    static const char *const read[] = { "password",   "disabled",        "stored_key",
-                                        "server_key", "iteration_count", "salt",
-                                        NULL };
+    static const char *const read[] = { "password",        "disabled", "stored_key", "server_key",
+                                        "iteration_count", "salt",     NULL };
     prosody_lost_fields(u, &v, "accounts", read);
     xml_open(x, "user", NULL);
     xml_attr(x, "name", prosody_name(u->user, u->tmp));
@@ -148,7 +147,7 @@ static void write_contact(struct prosody_user *u, slice jid, const struct lua_va
     xml_close(x);
 }
 
-/* Who asks for a subscription: the stanza, or only that there was one. */
+/* Requests for a subscription: the stanza, or only that there was one. */
 static void write_requests(struct prosody_user *u, const struct lua_value *pending)
 {
     for (const struct lua_field *f = pending == NULL ? NULL : pending->first; f != NULL;
@@ -194,7 +193,7 @@ static void write_private(struct prosody_user *u)
 
 /* mod_privacy. XEP-0016 §2.2.1: without a kind of stanza it is all. */
 
-static void write_rule(struct prosody_user *u, const struct lua_value *rule)
+static void write_privacy_rule(struct prosody_user *u, const struct lua_value *rule)
 {
     static const char *const read[] = { "type",    "value",       "action",       "order", "iq",
                                         "message", "presence-in", "presence-out", NULL };
@@ -230,7 +229,7 @@ static void write_rules(struct prosody_user *u)
                       l->key.type == LUA_STRING ? l->key.text : lua_text(&l->value, "name"));
         for (const struct lua_field *i = items == NULL ? NULL : items->first; i != NULL;
              i = i->next)
-            write_rule(u, &i->value);
+            write_privacy_rule(u, &i->value);
         xml_close(&u->x);
     }
     xml_close(&u->x);

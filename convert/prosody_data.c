@@ -15,12 +15,12 @@
 
 enum { NAMES_MAX = 1000000, NAME_BYTES_MAX = 4096 };
 
-/* What its mod_storage_sql writes with SQLite, unless its settings say another name. */
+/* The file that its mod_storage_sql writes with SQLite, unless its settings say another name. */
 #define SQL_FILE "prosody.sqlite"
 
 struct prosody_data {
     struct arena *arena;
-    struct map read; /* HOST/STORE/USER.dat or .list, as files are called: that was read */
+    struct map read;         /* HOST/STORE/USER.dat or .list, as files are called: that was read */
     const char *path;        /* of the folder; NULL: there is none */
     struct prosody_sql *sql; /* NULL: there is none */
     const char *sql_path;
@@ -75,7 +75,7 @@ static bool prosody_files(struct prosody_names *out, const char *path, const cha
     return true;
 }
 
-/* What a name of a file means; a % without digits stays. */
+/* The meaning of a name of a file; a % without digits stays. */
 slice prosody_name(const char *name, struct arena *tmp)
 {
     size_t len = strlen(name), n = 0;
@@ -155,8 +155,9 @@ enum err prosody_users(const struct prosody_data *data, const char *host, const 
 
 static bool is_read(slice store)
 {
-    static const char *const stores[] = { "accounts", "roster",  "vcard", "private", "blocklist",
-                                          "archive",  "offline", "pep",   "config",  "muc_log", "privacy" };
+    static const char *const stores[] = { "accounts",  "roster",  "vcard",   "private",
+                                          "blocklist", "archive", "offline", "pep",
+                                          "config",    "muc_log", "privacy" };
     for (size_t i = 0; i < sizeof stores / sizeof stores[0]; i++)
         if (slice_is(store, stores[i]))
             return true;
@@ -241,8 +242,8 @@ void prosody_data_close(struct prosody_data **data)
 
 /* Stores. */
 
-static slice read_key(const char *host, const char *store, const char *user, const char *ending,
-                      struct arena *tmp)
+static slice store_key(const char *host, const char *store, const char *user, const char *ending,
+                       struct arena *tmp)
 {
     return slice_of(arena_printf(tmp, "%s/%s/%s%s", host, store, user, ending));
 }
@@ -250,8 +251,8 @@ static slice read_key(const char *host, const char *store, const char *user, con
 static void note_read(struct prosody_user *u, const char *store, const char *ending)
 {
     slice *key = arena_new(u->data->arena, slice, 1);
-    *key = read_key(u->host, name_encode(slice_of(store), true, u->tmp), u->user, ending,
-                    u->data->arena);
+    *key = store_key(u->host, name_encode(slice_of(store), true, u->tmp), u->user, ending,
+                     u->data->arena);
     if (map_get(&u->data->read, *key) == NULL)
         map_put(&u->data->read, key);
 }
@@ -340,7 +341,7 @@ void prosody_each(struct prosody_user *u, const char *store, lua_item_fn *fn)
     arena_destroy(&item);
 }
 
-/* What is lost. */
+/* Losses. */
 
 void prosody_lost(const struct prosody_user *u, const char *what, slice name)
 {
@@ -357,7 +358,8 @@ void prosody_lost_fields(const struct prosody_user *u, const struct lua_value *t
         const char *const *name = known;
         while (*name != NULL && (f->key.type != LUA_STRING || !slice_is(f->key.text, *name)))
             name++;
-        if (*name == NULL)
+        bool empty = f->value.type == LUA_TABLE && f->value.first == NULL;
+        if (*name == NULL && !empty)
             prosody_lost(u, arena_printf(tmp, "fields of %s:", of),
                          f->key.type == LUA_BOOLEAN ? SLICE("a truth") : f->key.text);
     }
@@ -374,7 +376,7 @@ struct rest {
 /* Prosody keeps in `persistent` which rooms there are: the store `config` says the same. */
 static void rest_found(struct rest *r, slice store, const char *file, uint64_t count)
 {
-    slice key = read_key(r->host, name_encode(store, true, r->tmp), file, "", r->tmp);
+    slice key = store_key(r->host, name_encode(store, true, r->tmp), file, "", r->tmp);
     if (map_get(&r->data->read, key) != NULL || slice_is(store, "persistent"))
         return;
     const char *dot = strrchr(file, '.'), *label;
@@ -385,18 +387,19 @@ static void rest_found(struct rest *r, slice store, const char *file, uint64_t c
     label = arena_printf(r->tmp, "%.*s%s%.*s", SLICE_ARG(name), name.len > 0 ? "@" : "",
                          SLICE_ARG(host));
     bool item = slice_starts(store, SLICE("pep_"));
-    output_lost(r->output, slice_of(label), count, "what is in the store %.*s",
+    output_lost(r->output, slice_of(label), count, "entries of the store %.*s",
                 SLICE_ARG(item ? SLICE("pep_*") : store));
 }
 
-/* Of a host, in files. */
+/* The files of a host. */
 static void rest_files(struct rest *r)
 {
     struct prosody_names stores = { 0 };
     const char *folder = arena_printf(r->tmp, "%s/%s", r->data->path, r->host);
     if (!prosody_files(&stores, folder, "", r->tmp)) {
         bool own = strncmp(r->host, SQL_FILE, strlen(SQL_FILE)) == 0; /* and its journals */
-        output_lost(r->output, (slice){ 0 }, !own, "files that are no folders of a host");
+        output_lost(r->output, slice_of(r->host), access(folder, F_OK) == 0 && !own,
+                    "files that are no folders of a host");
     }
     for (uint32_t i = 0; i < stores.count; i++) {
         struct prosody_names files = { 0 };
@@ -413,10 +416,10 @@ static void rest_files(struct rest *r)
 static void rest_in_sql(void *arg, slice store, slice user, bool list, uint64_t count)
 {
     struct rest *r = arg;
-    rest_found(r, store,
-               arena_printf(r->tmp, "%s%s", name_encode(user, false, r->tmp),
-                            list ? ".list" : ".dat"),
-               count);
+    rest_found(
+        r, store,
+        arena_printf(r->tmp, "%s%s", name_encode(user, false, r->tmp), list ? ".list" : ".dat"),
+        count);
 }
 
 static void rest_table(void *arg, slice table, uint64_t count)

@@ -18,7 +18,7 @@ struct prosody_data;
 
 /* A folder, or the file of SQL alone. E_IO, E_CORRUPT, E_EXISTS: `why` says what is wrong. */
 NODISCARD enum err prosody_data_open(struct prosody_data **out, const char *path, struct why *why);
-/* What was not read of all that is there is lost, and counted by the name of its store. */
+/* All that is there and was not read is lost, and counted by the name of its store. */
 NODISCARD enum err prosody_data_rest(struct prosody_data *data, struct output *o, struct why *why);
 void prosody_data_close(struct prosody_data **data); /* NULL is fine */
 
@@ -52,7 +52,7 @@ void prosody_lost(const struct prosody_user *u, const char *what, slice name);
 void prosody_lost_fields(const struct prosody_user *u, const struct lua_value *table,
                          const char *of, const char *const *known);
 
-/* What a name of a file means; a % without digits stays. */
+/* The meaning of a name of a file; a % without digits stays. */
 slice prosody_name(const char *name, struct arena *tmp);
 /* A store that is not there is nil. */
 struct lua_value prosody_read(struct prosody_user *u, const char *store);

@@ -20,7 +20,8 @@ struct prosody_groups {
     struct map by_name;
     struct prosody_group *first, **last;
     struct prosody_group *now; /* NULL: no line has begun one */
-    struct why *why;           /* of the line */
+    uint32_t members;
+    struct why *why; /* of the line */
 };
 
 static slice trim(slice s)
@@ -32,11 +33,20 @@ static slice trim(slice s)
     return s;
 }
 
-static void begin_group(struct prosody_groups *x, slice name)
+static enum err groups_too_many(const struct prosody_groups *x)
+{
+    why_set(x->why, "found more than %d groups or %d members of groups", OUTPUT_GROUPS_MAX,
+            OUTPUT_MEMBERS_MAX);
+    return E_LIMIT;
+}
+
+static enum err begin_group(struct prosody_groups *x, slice name)
 {
     struct prosody_group *g = map_get(&x->by_name, name);
     ensure(name.len > 0);
     if (g == NULL) {
+        if (x->by_name.count == OUTPUT_GROUPS_MAX)
+            return groups_too_many(x);
         g = arena_new(x->arena, struct prosody_group, 1);
         g->name = slice_dup(x->arena, name);
         map_put(&x->by_name, g);
@@ -44,6 +54,7 @@ static void begin_group(struct prosody_groups *x, slice name)
         x->last = &g->next;
     }
     x->now = g;
+    return OK;
 }
 
 /* A public group is visible to all users, so to its members, too. */
@@ -63,9 +74,10 @@ static enum err take_heading(struct prosody_groups *x, slice line)
         why_set(x->why, "found a group without a name");
         return E_SYNTAX;
     }
-    begin_group(x, name);
-    x->now->to_all |= is_public;
-    return OK;
+    enum err e = begin_group(x, name);
+    if (e == OK)
+        x->now->to_all |= is_public;
+    return e;
 }
 
 static enum err take_address(struct prosody_groups *x, slice line)
@@ -81,8 +93,11 @@ static enum err take_address(struct prosody_groups *x, slice line)
         why_set(x->why, "found a nickname without an address");
         return E_SYNTAX;
     }
-    if (x->now == NULL)
-        begin_group(x, SLICE("default"));
+    enum err e = x->now == NULL ? begin_group(x, SLICE("default")) : OK;
+    if (e == OK && x->members++ == OUTPUT_MEMBERS_MAX)
+        e = groups_too_many(x);
+    if (e != OK)
+        return e;
     x->now->nicknames += trim(nickname).len > 0;
     output_line(x->out, "member");
     output_put(x->out, "group", x->now->name);
@@ -147,6 +162,8 @@ enum err prosody_groups_read(struct output *o, slice text, struct why *why)
     }
     if (e == OK)
         tell_groups(&x);
+    else if (e == E_LIMIT)
+        *why = of_line;
     else
         why_set(why, "line %llu: %s", number, of_line.text);
     map_fini(&x.by_name);

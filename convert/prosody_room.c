@@ -24,7 +24,7 @@ enum setting_kind {
     AS_USED  /* read elsewhere */
 };
 
-/* What Prosody calls it, what it is here; NULL: it is used elsewhere, or means nothing here. */
+/* Its name there and here; NULL: it is read elsewhere, or means nothing here. */
 static const struct room_setting {
     const char *theirs, *ours;
     enum setting_kind kind;
@@ -157,7 +157,7 @@ static slice creator_of(struct prosody_room *r, const struct lua_value *config)
 
 /* Its archive. */
 
-/* What Prosody adds, and what is made anew here: who said it, ids of occupant and archive. */
+/* Prosody adds these, or they are made anew here: who said it, ids of occupant and archive. */
 static bool is_of_archive(const struct lua_value *child, slice *author)
 {
     const struct lua_value *attr = lua_get(child, "attr");

@@ -162,8 +162,9 @@ enum err prosody_sql_tables(struct prosody_sql *sql, prosody_sql_table_fn *fn, v
     enum err e = sqlite_file_rows(
         sql->file,
         &(struct sqlite_query){
-            .sql = "SELECT name, printf('\"%w\"', name) FROM sqlite_schema WHERE type = 'table' AND "
-                   "name NOT IN ('prosody', 'prosodyarchive') AND name NOT LIKE 'sqlite_%'",
+            .sql =
+                "SELECT name, printf('\"%w\"', name) FROM sqlite_schema WHERE type = 'table' AND "
+                "name NOT IN ('prosody', 'prosodyarchive') AND name NOT LIKE 'sqlite_%'",
             .fn = sql_table_row,
             .arg = &t },
         why);

@@ -23,8 +23,8 @@ NODISCARD enum err prosody_sql_stores(struct prosody_sql *sql, slice host, proso
 
 /* How many rows a host has of each store and user, keys and lists. */
 typedef void prosody_sql_count_fn(void *arg, slice store, slice user, bool list, uint64_t count);
-NODISCARD enum err prosody_sql_counts(struct prosody_sql *sql, slice host,
-                                      prosody_sql_count_fn *fn, void *arg, struct why *why);
+NODISCARD enum err prosody_sql_counts(struct prosody_sql *sql, slice host, prosody_sql_count_fn *fn,
+                                      void *arg, struct why *why);
 /* Tables of others, and how many rows they have. */
 typedef void prosody_sql_table_fn(void *arg, slice table, uint64_t count);
 NODISCARD enum err prosody_sql_tables(struct prosody_sql *sql, prosody_sql_table_fn *fn, void *arg,

@@ -54,12 +54,9 @@ const char *room_writer_begin(struct room_writer *r, struct output *o, slice nam
                               struct arena *tmp)
 {
     struct jid jid;
-    *r = (struct room_writer){ .output = o,
-                               .tmp = tmp,
-                               .name = name,
-                               .host = host,
-                               .fd = -1,
-                               .now_us = clock_wall_us() };
+    *r = (struct room_writer){
+        .output = o, .tmp = tmp, .name = name, .host = host, .fd = -1, .now_us = clock_wall_us()
+    };
     r->last = &r->lost;
     buf_init(&r->out, OUT_MAX);
     slice text = slice_of(arena_printf(tmp, "%.*s@%.*s", SLICE_ARG(name), SLICE_ARG(host)));

@@ -9,7 +9,7 @@
 
 enum { ROOM_TEXT_MAX = 1023, ROOM_REASONS_MAX = 100, ROOM_STANZA_MAX = 4 << 20 };
 
-/* What a text of the configuration must be to be stored here. */
+/* The form that a text of the configuration must have to be stored here. */
 enum room_text_kind {
     ROOM_LINE,     /* a text of one line */
     ROOM_LINES,    /* of several */
@@ -21,10 +21,10 @@ struct room_writer {
     struct output *output;
     struct arena *tmp;
     slice name, host;
-    slice jid;         /* of the room, bare */
-    const char *file;  /* its name in the folder */
-    struct buf out;    /* what is written next */
-    int fd, error;     /* errno */
+    slice jid;        /* of the room, bare */
+    const char *file; /* its name in the folder */
+    struct buf out;   /* what is written next */
+    int fd, error;    /* errno */
     struct text_list *lost, **last;
     unsigned lost_count;
     uint64_t now_us, last_id, affiliations, messages, others;
@@ -55,7 +55,7 @@ bool room_writer_may(struct room_writer *r, slice who, slice affiliation, slice 
 void room_writer_affiliation(struct room_writer *r, slice jid, slice affiliation, slice nick,
                              slice reason);
 
-/* What an occupant said. */
+/* A message of an occupant. */
 struct room_said {
     slice from;   /* ROOM/NICK */
     slice author; /* the JID of the occupant; empty: unknown */

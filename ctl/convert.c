@@ -17,7 +17,7 @@
 /* IS_PIE: what muster-convert says of a file of XEP-0227. */
 enum { FDS = 8, LINE_MAX_BYTES = 8192, ARGS_MAX = 10, IS_PIE = 3 };
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+static int convert_remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
 {
     (void)st, (void)kind, (void)at;
     return remove(path);
@@ -26,7 +26,7 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
 void convert_remove(const char *made)
 {
     if (made != NULL)
-        nftw(made, remove_one, FDS, FTW_DEPTH | FTW_PHYS);
+        nftw(made, convert_remove_one, FDS, FTW_DEPTH | FTW_PHYS);
 }
 
 static struct stat new_owner; /* nftw() takes no argument */
@@ -40,8 +40,8 @@ static int give_one(const char *path, const struct stat *st, int kind, struct FT
 /* To the user of the server, if this is root. */
 static bool convert_give(const char *made, const char *where)
 {
-    return geteuid() != 0 || (stat(where, &new_owner) == 0 &&
-                              nftw(made, give_one, FDS, FTW_DEPTH | FTW_PHYS) == 0);
+    return geteuid() != 0 ||
+           (stat(where, &new_owner) == 0 && nftw(made, give_one, FDS, FTW_DEPTH | FTW_PHYS) == 0);
 }
 
 /* Beside musterctl, else where the shell would find it. */
@@ -125,7 +125,7 @@ enum err convert_source(struct words *w, const char *where, struct arena *arena,
         }
     buf_init(&said, LINE_MAX_BYTES);
     int code = convert_run(argv, &said, progress);
-    slice text = buf_slice(&said);
+    slice text = said.overflow ? SLICE("") : buf_slice(&said);
     if (code == EXIT_SUCCESS && convert_give(folder, where)) {
         w->values[path] = slice_of(folder);
     } else if (code != IS_PIE) {

@@ -50,6 +50,7 @@ tests_of_folder() { # FOLDER
     archive) echo archive im/test_offline.py ;;
     admin) echo surface/test_api*.py surface/test_ctl*.py operate/test_config*.py ;;
     app) echo operate/test_{alarm,audit,cert,config,doctor,health,metrics,webhooks}*.py ;;
+    convert) echo operate/test_import*.py ;;
     auth) echo stream/test_{fast,guess,password,sasl}*.py surface/test_console_login.py ;;
     ext) echo services im/test_{blocking,carbons,groups,presence,privacy,roster}*.py ;;
     gate) echo stream services/test_component*.py federation/test_s2s{,_across,_in,_order}.py ;;
@@ -71,11 +72,12 @@ tests_of() { # MODE FOLDER...: names of the unit tests in these folders
     local mode=$1 folder
     shift
     for folder in "$@"; do
-        find "src/$folder" -name '*_test.c' | sort | sed "s|^src/\(.*\)\.c$|build/$mode/\1|"
+        find "src/$folder" "$folder" -name '*_test.c' 2> /dev/null | sort |
+            sed "s|^src/||; s|^\(.*\)\.c$|build/$mode/\1|"
     done
 }
 
-folders() { find src -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | sort; }
+folders() { { find src -mindepth 1 -maxdepth 1 -type d -printf '%f\n'; echo convert; } | sort; }
 
 UNIT_LIMIT=300 # seconds of one test program, on any machine
 unit_one() { # TEST LOG: a program, or one that is in build/MODE/units
@@ -258,7 +260,7 @@ stage_fuzz() {
     export -f fuzz_one fuzz_run fuzz_tell
     make_quiet -k fuzz-build || failed=1
     # shellcheck disable=SC2016 # expanded by the inner shell
-    find src -name '*_fuzz.c' | sort | sed 's|^src/\(.*\)\.c$|build/fuzz/\1|' |
+    find src convert -name '*_fuzz.c' | sort | sed 's|^src/||; s|\(.*\)\.c$|build/fuzz/\1|' |
         xargs -P 2 -n 1 bash -c 'fuzz_one "$0" > "$LOGS/target.${0##*/}" 2>&1' || failed=1
     for target in "$LOGS"/target.*; do
         cat "$target"
@@ -518,7 +520,7 @@ tell_slow() {
 usage() {
     echo "no stage or folder '$1'"
     echo "stages: ${FAST[*]}; with all also: build-release unit-tsan build-fuzz fuzz slow deb"
-    echo "folders of src: $(folders | tr '\n' ' ')"
+    echo "folders: $(folders | tr '\n' ' ')"
 } >&2
 
 # Stages and folders of the arguments, into STAGES and FOLDERS.
@@ -530,7 +532,7 @@ read_arguments() { # ARGUMENT...
             TIER=all
         elif declare -F "stage_$name" > /dev/null; then
             STAGES+=("$name")
-        elif [ -d "src/$name" ] && [[ $name != */* ]]; then
+        elif { [ -d "src/$name" ] || [ "$name" = convert ]; } && [[ $name != */* ]]; then
             FOLDERS+=("$name")
         else
             usage "$name"

@@ -4,8 +4,8 @@
  * checked as XML by its reader. If that is allowed, it finds users of Openfire as well, each a
  * <User/> in <Openfire/>. Pure.
  *
- * Limits: PIE_ELEMENT_MAX bytes of an element, PIE_DEPTH_MAX elements inside each other (of the reader),
- * PIE_TAG_MAX of a start tag above users. */
+ * Limits: PIE_ELEMENT_MAX bytes of an element, PIE_DEPTH_MAX elements inside each other (of the
+ * reader), PIE_TAG_MAX of a start tag above users. */
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"

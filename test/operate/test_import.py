@@ -553,14 +553,14 @@ def test_where_no_users_are(server, load, tmp_path):
         for folder in "pictures", "data":
             with pytest.raises(Failed, match="found no users, expected the data_path of Prosody"):
                 server.bring("prosody", str(tmp_path / folder), *more)
-        for kind, expected in ("xep0227", "a file of XEP"), ("ejabberd", "a file of `ejab"):
-            with pytest.raises(Failed, match=f"found no users, expected {expected}"):
+        for kind in "xep0227", "ejabberd":
+            with pytest.raises(Failed, match="found no users, expected a file of XEP"):
                 load(server_data(), *more, kind=kind)
             with pytest.raises(Failed, match="the root is no <server-data/>"):
                 load("<archive/>", *more, kind=kind)
     with pytest.raises(Failed, match="found file is not a database, expected a database of Pros"):
         server.bring("prosody", str(tmp_path / "users.xml"))
-    with pytest.raises(Failed, match="no regular file"):
+    with pytest.raises(Failed, match="expected a folder that muster-convert has written"):
         server.bring("xep0227", str(tmp_path))
 
 

@@ -66,6 +66,9 @@ def check(ours, mechanisms=("PLAIN", "SCRAM-SHA-1")):
     carol.expect("<presence from='bob@partner.example/b'/>")
 
 
+NOT_CONVERTED = "last_activity", "vcard_search", "pubsub_index", "pubsub_state"
+
+
 @pytest.mark.skipif(not ejabberd.is_here(), reason="no ejabberd")
 @pytest.mark.parametrize("password_format", ["plain", "scram"])
 @pytest.mark.parametrize("way", ["export_piefxis", "dump"])
@@ -92,7 +95,9 @@ def test_users_of_ejabberd(make_server, tmp_path, password_format, way):
     for more, text in (["--dry-run"], "users that would be imported: 2,"), (
             [], "users imported: 2, there already: 0, refused: 0;"):
         answer = ours.bring("ejabberd", str(main), *more)
-        assert answer["text"].startswith(text) and lost_of(answer) == []
+        assert answer["text"].startswith(text)
+        assert {row["what"].partition(":")[0] for row in lost_of(answer)} <= {
+            f"rows of the table {name}" for name in NOT_CONVERTED if way == "dump"}
     check(ours)
     if way == "dump":
         for name in "bob", "carol":  # also what waited for bob is there once
@@ -115,5 +120,7 @@ def test_users_of_prosody(make_server, tmp_path, sql):
     for more, text in (["--dry-run"], "users that would be imported: 2,"), (
             [], "users imported: 2, there already: 0, refused: 0;"):
         answer = ours.bring("prosody", str(tmp_path / "data"), *more)
-        assert answer["text"].startswith(text) and lost_of(answer) == []
+        assert answer["text"].startswith(text)
+        assert {row["what"].partition(":")[0] for row in lost_of(answer)} <= {
+            "entries of the store archive_cleanup"}
     check(ours)

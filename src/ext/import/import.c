@@ -112,20 +112,20 @@ static void import_step_run(struct work *w)
     }
 }
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+static int import_remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
 {
     (void)st, (void)kind, (void)at;
     return remove(path);
 }
 
-/* What was made for this import alone goes with it. */
+/* A folder that was made for this import alone goes with it. */
 static void import_close_run(struct work *w)
 {
     struct import *x = CONTAINER_OF(w, struct import, work);
     bool folder = x->source != NULL && source_origin(x->source) != NULL;
     source_close(&x->source);
     if (folder && x->once)
-        nftw(x->path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+        nftw(x->path, import_remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 /* On x->worker. */
@@ -522,7 +522,7 @@ static void import_derive(struct import *x)
     import_derived(x);
 }
 
-/* Those of the step that are not refused. */
+/* The users of the step who are not refused. */
 static void import_users(struct import *x)
 {
     if (x->dry)

@@ -10,27 +10,24 @@
 #include "im/feature.h"
 #include "store/store.h"
 
-static void run_import(struct command_call *call, slice path, bool once)
+static void run_from(struct command_call *call, slice path, bool once)
 {
     const struct node *n = worker_node(call->worker);
-    slice domain = command_has_arg(call->command, "domain") ? command_arg(call, "domain")
-                                                            : (slice){ 0 };
-    import_run(call, &(struct import_from){ .path = path,
-                                            .once = once,
-                                            .domain = domain.len == 0 && n->domain_count == 1
-                                                          ? n->domains[0]
-                                                          : domain });
+    struct import_from from = { .path = path, .once = once };
+    if (command_has_arg(call->command, "domain")) {
+        from.domain = command_arg(call, "domain");
+        if (from.domain.len == 0 && n->domain_count == 1)
+            from.domain = n->domains[0];
+    }
+    import_run(call, &from);
 }
 
-static void run_pie(struct command_call *call)
-{
-    run_import(call, command_arg(call, "file"), false);
-}
+static void run_pie(struct command_call *call) { run_from(call, command_arg(call, "file"), false); }
 
-/* What musterctl has made of the source. */
+/* The path is of the folder that musterctl has made of the source. */
 static void run_converted(struct command_call *call)
 {
-    run_import(call, command_arg(call, call->command->args[0].name), true);
+    run_from(call, command_arg(call, call->command->args[0].name), true);
 }
 
 #define IMPORT_ARGS(name_, doc_, ...)                                                              \
@@ -67,7 +64,7 @@ static void run_converted(struct command_call *call)
             0                                                                                      \
         }                                                                                          \
     }
-#define IMPORT_COMMAND(var, name_, run_, converts_, args_, doc_)                                              \
+#define IMPORT_COMMAND(var, name_, run_, converts_, args_, doc_)                                   \
     static struct command var = {                                                                  \
         .name = name_,                                                                             \
         .effect = COMMAND_CHANGES,                                                                 \
@@ -89,7 +86,8 @@ static void run_converted(struct command_call *call)
 
 /* So that who gives the command by another way than musterctl knows what to give. */
 #define CONVERTED                                                                                  \
-    " musterctl reads it, with muster-convert, and gives the server a folder of XEP-0227 and JSON, " \
+    " musterctl reads it, with muster-convert, and gives the server a folder of XEP-0227 and "     \
+    "JSON, "                                                                                       \
     "which is deleted in the end."
 
 IMPORT_COMMAND(

@@ -65,11 +65,11 @@ void source_groups_settle(struct source_groups *l)
             if (seen == NULL)
                 seen = map_get(&l->by_key, t->text);
             if (seen == NULL)
-                source_text_add(l->arena, &g->lost,
-                                slice_of(arena_printf(
-                                    l->arena,
-                                    "that its members see the group %.*s, which is not in the file",
-                                    SLICE_ARG(t->text))));
+                source_text_add(
+                    l->arena, &g->lost,
+                    slice_of(arena_printf(
+                        l->arena, "that its members see the group %.*s, which is not in the file",
+                        SLICE_ARG(t->text))));
             else if (seen == g)
                 g->to_members = true;
             else

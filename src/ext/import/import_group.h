@@ -29,7 +29,7 @@ struct source_group {
     struct source_text *sees; /* names of groups whose members its members see */
     struct source_text *lost;
     const char *problem; /* why it is refused; NULL: it is not */
-    /* Of the import: */
+    /* Set by the import: */
     slice here; /* its name */
     enum source_group_state state;
 };

@@ -13,7 +13,7 @@
 
 enum { NAME_BYTES_MAX = 64, TOGETHER = 500, WORDS_BYTES_MAX = 1 << 20, USERS_BYTES_MAX = 2 << 20 };
 
-/* What the commands say of a group that is there. */
+/* A group that is there, as the commands show it. */
 struct group_there {
     slice shown, visible_to;
     bool only_nobody; /* sees it */
@@ -361,7 +361,7 @@ static void making_visible(struct import_groups *x, const struct command_call *r
     store_submit(b, worker_loop(x->o.worker), 0, making_ready, x);
 }
 
-/* Who sees it, as the command takes it. */
+/* The viewers, as the command takes them. */
 static slice viewers_of(struct import_groups *x)
 {
     const struct source_group *g = x->group;

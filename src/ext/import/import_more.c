@@ -93,7 +93,7 @@ void more_close(struct more **m)
 
 const char *more_origin(const struct more *m) { return m->origin; }
 
-static void take_room(const struct more *m, const json_t *o, struct arena *tmp,
+static void more_room(const struct more *m, const json_t *o, struct arena *tmp,
                       struct source_found *out)
 {
     slice file = member_text(o, "file", tmp);
@@ -101,13 +101,13 @@ static void take_room(const struct more *m, const json_t *o, struct arena *tmp,
                                   .name = member_text(o, "name", tmp),
                                   .text = member_text(o, "refused", tmp),
                                   .lost = member_list(o, "lost", tmp) };
-    if (out->text.len == 0 && (!slice_starts(file, SLICE("rooms/")) ||
-                               memmem(file.ptr, file.len, "..", 2) != NULL))
+    if (out->text.len == 0 &&
+        (!slice_starts(file, SLICE("rooms/")) || memmem(file.ptr, file.len, "..", 2) != NULL))
         out->text = SLICE("its file is not in the folder `rooms`");
     out->file = slice_of(arena_printf(tmp, "%s/%.*s", m->folder, SLICE_ARG(file)));
 }
 
-static void take_lost(const json_t *o, struct arena *tmp, struct source_found *out)
+static void more_lost(const json_t *o, struct arena *tmp, struct source_found *out)
 {
     json_int_t count = json_integer_value(json_object_get(o, "count"));
     slice first = member_text(o, "first", tmp), what = member_text(o, "what", tmp);
@@ -118,11 +118,11 @@ static void take_lost(const json_t *o, struct arena *tmp, struct source_found *o
 }
 
 /* false: there are too many. */
-static bool take_group(struct source_groups *l, const json_t *o)
+static bool more_group(struct source_groups *l, const json_t *o)
 {
     slice shown = member_text(o, "shown", l->arena), refused = member_text(o, "refused", l->arena);
-    struct source_group *g = source_groups_get(l, member_text(o, "name", l->arena),
-                                               member_text(o, "host", l->arena));
+    struct source_group *g =
+        source_groups_get(l, member_text(o, "name", l->arena), member_text(o, "host", l->arena));
     if (g == NULL)
         return false;
     if (shown.len > 0)
@@ -138,10 +138,10 @@ static bool take_group(struct source_groups *l, const json_t *o)
     return true;
 }
 
-static bool take_member(struct source_groups *l, const json_t *o)
+static bool more_member(struct source_groups *l, const json_t *o)
 {
-    struct source_group *g = source_groups_get(l, member_text(o, "group", l->arena),
-                                               member_text(o, "host", l->arena));
+    struct source_group *g =
+        source_groups_get(l, member_text(o, "group", l->arena), member_text(o, "host", l->arena));
     if (g == NULL || l->members++ >= SOURCE_MEMBERS_MAX)
         return false;
     source_text_add(l->arena, &g->members, member_text(o, "jid", l->arena));
@@ -155,21 +155,21 @@ static enum source_unit more_take(struct more *m, const json_t *o, struct arena 
     slice type = member_text(o, "type", tmp);
     bool fine = true;
     if (slice_is(type, "room")) {
-        take_room(m, o, tmp, out);
+        more_room(m, o, tmp, out);
         return SOURCE_ROOM;
     }
     if (slice_is(type, "lost")) {
-        take_lost(o, tmp, out);
+        more_lost(o, tmp, out);
         return SOURCE_LOST;
     }
     if (slice_is(type, "group") || slice_is(type, "member")) {
-        fine = slice_is(type, "group") ? take_group(m->groups, o) : take_member(m->groups, o);
+        fine = slice_is(type, "group") ? more_group(m->groups, o) : more_member(m->groups, o);
         why_set(why, "%s: found more than %d groups or %d members of groups", m->origin,
                 SOURCE_GROUPS_MAX, SOURCE_MEMBERS_MAX);
     } else {
         out->count = 1;
-        out->text = slice_of(
-            arena_printf(tmp, "a line of the unknown type \"%.*s\"", SLICE_ARG(type)));
+        out->text =
+            slice_of(arena_printf(tmp, "a line of the unknown type \"%.*s\"", SLICE_ARG(type)));
         return SOURCE_LOST;
     }
     return fine ? SOURCE_USER : SOURCE_ERROR;

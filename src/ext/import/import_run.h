@@ -15,7 +15,7 @@
 
 enum { STEP_USERS = 16 };
 
-/* What the source says is lost. */
+/* Things that are lost, as the source says. */
 struct import_lost {
     const char *what;
     uint64_t count;
@@ -34,9 +34,9 @@ struct import {
     uint64_t job;
     struct worker *worker;
     const char *path;
-    slice origin; /* the path of what was converted to this one, or this one */
-    bool once;    /* struct import_from */
-    slice domain; /* of users whose source names none; empty: they are refused */
+    slice origin;          /* the path of what was converted to this one, or this one */
+    bool once;             /* struct import_from */
+    slice domain;          /* of users whose source names none; empty: they are refused */
     struct source *source; /* NULL: not open */
     struct xml_work *xml;
     struct arena *arena, *lasting; /* of a step; as long as this */
@@ -72,7 +72,7 @@ void import_refuse(struct import *x, struct import_user *u, const char *why);
 /* Whether it is to end before its next step. */
 bool import_canceled(struct import *x);
 
-/* What follows is done: the users of a step; a room, if there was one. */
+/* Called when these are done: the users of a step; a room, if there was one. */
 void import_step_end(struct import *x);
 void import_room_end(struct import *x);
 void import_end(struct import *x); /* the import cannot go on, or is done */

@@ -221,10 +221,11 @@ enum source_unit source_next(struct source *s, struct arena *tmp, struct source_
         if (u == PIE_USER)
             pie_source_found(f, unit, tmp, out);
         else if (u == PIE_OTHER)
-            *out = (struct source_found){ .count = 1,
-                                          .text = slice_of(arena_printf(
-                                              tmp, "an element <%.*s/> outside of users",
-                                              SLICE_ARG(unit))) };
+            *out = (struct source_found){
+                .count = 1,
+                .text = slice_of(
+                    arena_printf(tmp, "an element <%.*s/> outside of users", SLICE_ARG(unit)))
+            };
         else if (u == PIE_INCLUDE)
             unit = slice_dup(tmp, unit);
         else if (u == PIE_ERROR)
@@ -245,7 +246,7 @@ enum source_unit source_next(struct source *s, struct arena *tmp, struct source_
     return s->more == NULL ? SOURCE_END : more_next(s->more, tmp, out, why);
 }
 
-/* Of the first file: what it includes is one of its elements. */
+/* The first file counts: what it includes is one of its elements. */
 void source_progress(const struct source *s, uint64_t *done, uint64_t *all)
 {
     *done = *all = 1;

@@ -1,6 +1,6 @@
-/* import_source: where accounts come from: a file of XEP-0227 and what it includes (§5), or a folder
- * that muster-convert has written (convert/output.h), which has rooms and groups, too. It gives one
- * user after the other, then the rooms. On a helper thread.
+/* import_source: where accounts come from: a file of XEP-0227 and what it includes (§5), or a
+ * folder that muster-convert has written (convert/output.h), which has rooms and groups, too. It
+ * gives one user after the other, then the rooms. On a helper thread.
  *
  * Limits: PIE_ELEMENT_MAX bytes of a user; FILES_MAX files inside each other; SOURCE_GROUPS_MAX
  * groups, SOURCE_MEMBERS_MAX members of all of them. */
@@ -28,13 +28,13 @@ struct source_text {
 
 /* In the arena of the call. Of a room: its address is host and name. */
 struct source_found {
-    slice host;     /* as written */
-    slice name;     /* of the user, as far as it is known: for messages */
-    slice xml;      /* of the <user/>, not checked yet */
-    slice ns;       /* the namespace that it stands in */
-    slice file;     /* of SOURCE_ROOM: what `room export` writes */
-    slice text;     /* of SOURCE_ROOM: why it is refused; empty: it is not */
-    uint64_t count; /* of SOURCE_LOST: how many of them */
+    slice host;               /* as written */
+    slice name;               /* of the user, as far as it is known: for messages */
+    slice xml;                /* of the <user/>, not checked yet */
+    slice ns;                 /* the namespace that it stands in */
+    slice file;               /* of SOURCE_ROOM: what `room export` writes */
+    slice text;               /* of SOURCE_ROOM: why it is refused; empty: it is not */
+    uint64_t count;           /* of SOURCE_LOST: how many of them */
     struct source_text *lost; /* of the room */
 };
 

@@ -176,7 +176,7 @@ static void import_conflict_known(void *arg, enum err e, const char *text)
     import_one_ended(s->x);
 }
 
-/* What stands against it is not told. */
+/* The store does not tell what stands against it. */
 static void import_conflict(struct storing *s)
 {
     struct import *x = s->x;

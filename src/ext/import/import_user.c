@@ -7,8 +7,8 @@
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/mem.h"
-#include "codec/xml_read.h"
 #include "codec/pie.h"
+#include "codec/xml_read.h"
 #include "xmpp/jid.h"
 #include "xmpp/ns.h"
 
@@ -169,7 +169,7 @@ static const char *import_parse(struct import_user *u, const struct source_found
     return NULL;
 }
 
-/* What has converted it says so. */
+/* The program that has converted it says so. */
 static const char *import_refused(const struct import_user *u, struct arena *tmp)
 {
     struct elem e;
