@@ -353,12 +353,12 @@ static void prosody_write(struct prosody_user *u)
 {
     write_account(u);
     write_roster(u);
-    struct lua_value card = prosody_read(u, "vcard"), pep = prosody_read(u, "pep");
+    struct lua_value card = prosody_read(u, "vcard");
     prosody_stanza(u, xml_content(&u->x), &card, NULL, (slice){ 0 });
     write_private(u);
     write_blocks(u);
     write_rules(u);
-    u->store = "pep";
+    struct lua_value pep = prosody_read(u, "pep");
     write_nodes(u, &pep);
     write_items(u, &pep);
     write_messages(u);

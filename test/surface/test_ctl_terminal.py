@@ -188,6 +188,8 @@ def test_every_table_fits(answering, letter, count):
     for name, columns in TABLES:
         if name[0] != letter or not columns or name == "doctor outside":  # asks no server
             continue
+        if name in ("import ejabberd", "import openfire", "import prosody"):  # need a source
+            continue
         row = {column: value(column) for column in columns}
         if name == "session list":
             row["jid"] = SESSION
