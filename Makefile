@@ -85,7 +85,7 @@ $(B)/libconvert.a: $(call obj,$(CONVERT))
 $(B)/muster-convert: $(call obj,convert/main.c) $(B)/libconvert.a $(call obj,$(LOWEST))
 	@echo "  $(notdir $@)"
 	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(shell pkg-config --libs sqlite3 icu-i18n icu-uc jansson) -lm -o $@
-$(B)/convert/%_test: $(B)/convert/%_test.o $(B)/libconvert.a $(B)/libmuster.a
+$(B)/convert/%_test: $(B)/convert/%_test.o $(B)/libconvert.a $(call obj,$(LOWEST))
 	@echo "  $(notdir $@)"
 	@$(CC) $(CFLAGS) $(LDFLAGS) $^ -lcmocka $(LIBS) -o $@
 $(B)/%_test: $(B)/src/%_test.o $(B)/libmuster.a
@@ -123,7 +123,7 @@ $(B)/%_bench: $(B)/src/%_bench.o $(B)/libmuster.a
 	@mkdir -p $(@D)
 	@echo "  $(notdir $@)"
 	@$(CC) $(CFLAGS) $(LDFLAGS) $^ -lexpat $(LIBS) -o $@
-build/fuzz/convert/%_fuzz: build/fuzz/convert/%_fuzz.o build/fuzz/libconvert.a build/fuzz/libmuster.a
+build/fuzz/convert/%_fuzz: build/fuzz/convert/%_fuzz.o build/fuzz/libconvert.a $(LOWEST:%.c=build/fuzz/%.o)
 	@mkdir -p $(@D)
 	@echo "  $(notdir $@)"
 	@$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) $^ $(LIBS) -o $@

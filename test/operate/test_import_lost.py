@@ -35,14 +35,14 @@ def brought(server, kind, path, *more):
 
 def test_of_a_dump_of_ejabberd(server, tmp_path):
     rows = [
-        HEAD, PASSWORD, f"{{passwd,{{<<\"eve\">>,<<\"localhost\">>}},{{argon,<<\"x\">>}}}}.",
+        HEAD, PASSWORD, '{passwd,{<<"eve">>,<<"localhost">>},{argon,<<"x">>}}.',
         "{motd,<<\"localhost\">>,hello}.", "{motd,<<\"example.com\">>,hello}.", "[odd].",
         "{roster,none,none}.", f"{{vcard,{{<<\"gone\">>,<<\"localhost\">>}},{XML}}}.",
         f"{{vcard,{JULIET},{{html,\"x\"}}}}.",
         f"{{private_storage,{{<<\"juliet\">>,<<\"localhost\">>,<<\"urn:n\">>}},{XML}}}.",
         f"{{pubsub_item,{{<<\"i\">>,77}},77,a,b,[{XML}]}}.",
-        f"{{pubsub_node,{{{{<<\"juliet\">>,<<\"localhost\">>,<<>>}},<<\"n\">>}},1,[],<<\"pep\">>,"
-        "[],[{strange,[a]},{title,<<\"t\">>}]}.",
+        '{pubsub_node,{{<<"juliet">>,<<"localhost">>,<<>>},<<"n">>},1,[],<<"pep">>,[],'
+        '[{strange,[a]},{title,<<"t">>}]}.',
         "{sr_group,{<<\"g\">>,<<\"localhost\">>},[{color,<<\"red\">>},{label,<<\"G\">>}]}.",
         "{sr_user,{<<\"juliet\">>,<<\"localhost\">>},{<<\"lost\">>,<<\"localhost\">>}}.",
         room("{flying,true},{roles,[]},{allow_query_users,true}"),
