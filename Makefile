@@ -49,7 +49,7 @@ endif
 LIBS    := $(shell pkg-config --libs $(PKGS)) -lresolv -lm
 
 # A large family has a folder inside that of its layer.
-sources = $(wildcard src/*/$(1) src/*/*/$(1))
+sources = $(wildcard src/*/$(1) src/*/*/$(1) src/*/*/*/$(1))
 SRC   := $(sort $(call sources,*.c))
 CORE  := $(filter-out %_test.c %_fuzz.c %_bench.c src/app/main.c,$(SRC))
 CTL   := $(wildcard ctl/*.c)

@@ -1,13 +1,9 @@
 /* musterctl: commands a running server over its control socket (src/admin/control_json.h), or over
  * its API (ctl/remote.h). Help, completion and the check of arguments come from the command rows it
  * shares with the server. */
-#include "app/control_group.h"
-#include "app/data_folder.h"
-#include "app/doctor.h"
 #include "app/features.h"
 #include "app/node_check.h"
 #include "app/node_file.h"
-#include "app/offline.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -19,6 +15,10 @@
 #include "ctl/render.h"
 #include "ctl/schema.h"
 #include "ctl/words.h"
+#include "operate/control_group.h"
+#include "operate/data_folder.h"
+#include "operate/doctor.h"
+#include "operate/offline.h"
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>

@@ -10,19 +10,31 @@ function folder_of(file,   inner)
     }
     return inner
 }
+# The folders of a word of a row: itself, or those of its group.
+function members(word) { return word in group ? group[word] : word }
+FNR == NR && /^=[a-z]+ = / {
+    name = $1
+    sub(/^=[a-z]+ = /, "")
+    group[name] = $0
+    next
+}
 FNR == NR {
-    if ($0 !~ /^!?[a-z\/]+:/)
+    if ($0 !~ /^!?=?[a-z\/]+:/)
         next
     n = split($0, word, /[: ]+/)
-    folder = word[1]
-    verdict = "yes"
-    if (sub(/^!/, "", folder))
-        verdict = "no"
-    known[folder] = 1
-    allow[folder, folder] = "yes"
-    for (i = 2; i <= n; i++)
-        if (word[i] != "")
-            allow[folder, word[i]] = verdict
+    verdict = sub(/^!/, "", word[1]) ? "no" : "yes"
+    split(members(word[1]), rows, " ")
+    for (r in rows) {
+        known[rows[r]] = 1
+        allow[rows[r], rows[r]] = "yes"
+        for (i = 1; i <= n; i++) {
+            if (word[i] == "" || (i == 1 && (verdict == "no" || !(word[1] in group))))
+                continue
+            k = split(members(word[i]), to_all, " ")
+            for (t = 1; t <= k; t++)
+                allow[rows[r], to_all[t]] = verdict
+        }
+    }
     next
 }
 /^[ \t]*#[ \t]*include[ \t]*"/ {

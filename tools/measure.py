@@ -27,7 +27,10 @@ import subprocess
 import sys
 import typing
 
-LOWER = set("base io codec xmpp store auth bus http admin app ctl".split())
+LOWER = set("base io codec xmpp store auth bus http admin app cert notify operate ctl".split())
+# Folders that share a column.
+SHARED = {**dict.fromkeys("account session talk presence remote component".split(), "core"),
+          "pubsub": "ext"}
 HOME = "home"  # the folder that will own the roads between workers
 POSTERS = {"io", "store", "bus", "app", HOME}  # folders that may use loop_post
 
@@ -53,9 +56,9 @@ FLEETING = {
     "struct node": "the table of slots itself",
     "struct slot_move": "who sends what is held, of one move of a slot, a minute at most",
     "src/home/duty.c": "the table of duties itself",
-    "src/im/account_frozen.c": "the id of a stream ends with its worker",
-    "src/im/link.c": "the id of a stream ends with its worker",
-    "src/im/link_up.c": "the id of a stream ends with its worker",
+    "src/account/account_frozen.c": "the id of a stream ends with its worker",
+    "src/session/link.c": "the id of a stream ends with its worker",
+    "src/session/link_up.c": "the id of a stream ends with its worker",
 }
 ALL_FEATURES = re.compile(r"\bFEATURES_EACH\s*\(\s*\w+\s*,\s*name\s*\)")
 WORD = re.compile(r"[A-Za-z_]\w*|[{}();:]")
@@ -86,6 +89,7 @@ class Source:
         self.name, self.module, self.is_c = name, name[:-2], name.endswith(".c")
         parts = name.split("/")
         self.folder = parts[1] if parts[0] == "src" else parts[0]
+        self.folder = SHARED.get(self.folder, self.folder)
         self.text = text
         self.code = HIDDEN.sub(lambda m: '""' + "\n" * m[0].count("\n"), text)
         self.starts = [0] + [m.end() for m in re.finditer("\n", self.code)]
@@ -131,6 +135,7 @@ class Tree:
                  for path in sorted((root / top).rglob("*.[ch]"))]
         self.sources = {name: Source(name, (root / name).read_text(encoding="utf-8"))
                         for name in names if not SKIPPED.search(name)}
+        self.root = root
         self.find_functions(root)
         self.c = [s for s in self.sources.values() if s.is_c]
         self.upper = sorted({s.folder for s in self.sources.values()} - LOWER)
@@ -398,6 +403,86 @@ def openings(source):
             for found in OPENING.finditer(hidden[0])]
 
 
+# --- what is to be small ---
+
+FEDERATION = ("src/gate/s2s/", "src/remote/", "src/muc/remote_")
+TESTS_OF_IT = "test/federation"
+CROWD = 40  # modules of a folder
+WORDS = ("docs/architecture.md", "docs/federation.md")
+TABLES = {"account_events": "account", "session_events": "session", "worker_events": "worker",
+          "stages": "stage", "foreign_rules": "foreign", "feature": ""}
+FUNCTION = re.compile(r"\(\*(\w+)\)\(|\b\w+_fn \*(\w+);")
+
+
+def federation(tree):
+    return [s for s in tree.sources.values() if s.name.startswith(FEDERATION)]
+
+
+def tests_of_federation(tree):
+    return sorted((tree.root / TESTS_OF_IT).glob("*.py"))
+
+
+def count_lines(paths):
+    return sum(path.read_text(encoding="utf-8").count("\n") for path in paths)
+
+
+def body_at(text, at):
+    """What stands between the brace before `at` and the one that closes it."""
+    end, deep = at, 1
+    while deep > 0 and end < len(text):
+        deep += {"{": 1, "}": -1}.get(text[end], 0)
+        end += 1
+    return text[at:end - 1]
+
+
+def members(tree):
+    """(number of members, place) of each struct of federation, the largest first."""
+    found = []
+    for source in federation(tree):
+        for struct in STRUCT.finditer(source.code):
+            body = body_at(source.code, struct.end())
+            names = sum(line.count(",") + 1 for line in re.sub(r"\{.*?\}", "", body, flags=re.S)
+                        .split(";")[:-1] if "(" not in line) + body.count("(*")
+            found.append((names, f"{source.name}: struct {struct[1]}"))
+    return sorted(found, reverse=True)
+
+
+def crowded(tree):
+    folders = collections.Counter(str(pathlib.Path(s.name).parent) for s in tree.c)
+    return [f"{folder}: {count}" for folder, count in sorted(folders.items()) if count > CROWD]
+
+
+def hooks(tree):
+    """(table, function) of struct feature -> the features that have it."""
+    heads = "".join(s.code for s in tree.sources.values()
+                    if s.name.endswith(("/core/feature.h", "/remote/foreign.h")))
+    users = {}
+    for table in TABLES:
+        if (struct := re.search(rf"^struct {table} {{", heads, re.M)) is not None:
+            for name in FUNCTION.finditer(body_at(heads, struct.end())):
+                users[table, name[1] or name[2]] = set()
+    for source in tree.c:
+        for row in re.finditer(r"^const struct feature (\w+) = {", source.code, re.M):
+            body = body_at(source.code, row.end())
+            for (table, name), found in users.items():
+                at = rf"\.{TABLES[table]}" if TABLES[table] else "^    "
+                inner = re.search(rf"{at} = {{", body)
+                if re.search(rf"{at}\.{name} =", body, re.M) or (
+                        inner and re.search(rf"\.{name} =", body_at(body, inner.end()))):
+                    found.add(row[1])
+    return users
+
+
+def lone_hooks(tree):
+    return [f"{table}.{name}: {next(iter(users))}"
+            for (table, name), users in hooks(tree).items() if len(users) == 1]
+
+
+def words(tree, name):
+    file = tree.root / name
+    return len(file.read_text(encoding="utf-8").split()) if file.exists() else 0
+
+
 @dataclasses.dataclass
 class Point:
     text: str
@@ -406,6 +491,11 @@ class Point:
     more: bool = False       # more is better
     compared: str = "each"   # what --against looks at: "all", "each" column, or "none"
     slack: float = 0         # what may be added before it is worse: 0.01 is a hundredth
+
+
+def whole(figure):
+    """A figure of the tree, not of its folders."""
+    return lambda tree, column: figure(tree) if column == "all" else 0
 
 
 POINTS = {
@@ -440,7 +530,22 @@ POINTS = {
                       lambda t, c: sum(len(openings(s)) for s in t.of(c)),
                       lambda t: (f"{s.name}:{line}: {word}" for s in t.sources.values()
                                  for line, word in openings(s))),
+    "crowds": Point(f"folders over {CROWD} modules", whole(lambda t: len(crowded(t))), crowded),
+    "hooks": Point("functions of struct feature with one user",
+                   whole(lambda t: len(lone_hooks(t))), lone_hooks),
+    "members": Point("members of the largest struct of a link",
+                     whole(lambda t: max([0, *(count for count, _ in members(t))])),
+                     lambda t: (f"{place}: {count}" for count, place in members(t))),
     # one change adds what the next one removes
+    "federation": Point("lines of federation, with headers",
+                        whole(lambda t: sum(s.text.count("\n") for s in federation(t))),
+                        lambda t: (f"{s.name}: {s.text.count(chr(10))}" for s in federation(t)),
+                        slack=0.01),
+    "fed-tests": Point("lines of its tests", whole(lambda t: count_lines(tests_of_federation(t))),
+                       lambda t: (f"{f.name}: {count_lines([f])}" for f in tests_of_federation(t)),
+                       slack=0.01),
+    "words": Point("words of " + ", ".join(WORDS), whole(lambda t: sum(words(t, w) for w in WORDS)),
+                   lambda t: (f"{w}: {words(t, w)}" for w in WORDS), slack=0.01),
     "lines": Point("lines of .c files", code_lines, line_places, compared="all", slack=0.01),
     "h-lines": Point("lines of .h files", header_lines, line_places, compared="none"),
 }

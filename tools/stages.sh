@@ -43,22 +43,28 @@ kinds_of() { # STAGE
     esac
 }
 
-# A folder of src -> the folders of test/ that try it. `./check im` builds, and runs these and the
-# unit tests of src/im. Lower folders, which everything uses, have what a message needs.
+# A folder of src -> the folders of test/ that try it. `./check talk` builds, and runs these and
+# the unit tests of src/talk. Lower folders, which everything uses, have what a message needs.
 tests_of_folder() { # FOLDER
     case $1 in
     archive) echo archive im/test_offline.py ;;
     admin) echo surface/test_api*.py surface/test_ctl*.py operate/test_config*.py ;;
-    app) echo operate/test_{alarm,audit,cert,config,doctor,health,metrics,webhooks}*.py ;;
+    app | cert | notify | operate)
+        echo operate/test_{alarm,audit,cert,config,doctor,health,metrics,webhooks}*.py
+        ;;
     convert) echo operate/test_import*.py ;;
     auth) echo stream/test_{fast,guess,password,sasl}*.py surface/test_console_login.py ;;
     ext) echo services im/test_{blocking,carbons,groups,presence,privacy,roster}*.py ;;
-    gate) echo stream services/test_component*.py federation/test_s2s{,_across,_in,_order}.py ;;
+    component) echo services/test_component*.py ;;
+    gate) echo stream services/test_component*.py federation/test_s2s{,_in,_sm,_trust}.py ;;
     http) echo stream/test_{http,bosh,websocket}.py services/test_upload.py surface/test_api.py ;;
-    im) echo im stream/test_sm*.py ;;
+    account | core | talk | session) echo im stream/test_sm*.py ;;
     muc) echo rooms ;;
     ops) echo operate/test_{audit,jobs,owners,roles,templates,unserved,user_page}*.py services/test_admin.py ;;
-    probe) echo federation/test_{imtest,fedtest}.py ;;
+    presence) echo im/test_{groups,presence,roster}*.py ;;
+    pubsub) echo services/test_{pep,pubsub}*.py ;;
+    remote) echo federation/test_remote*.py ;;
+    probe) echo federation/test_*imtest*.py ;;
     store) echo archive promise/test_store*.py ;;
     *) echo stream im/test_{message,messaging,presence,roster}.py ;;
     esac

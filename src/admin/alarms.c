@@ -10,11 +10,11 @@
 #include "base/mem.h"
 #include "base/setting.h"
 #include "base/utf8.h"
+#include "core/feature.h"
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/message.h"
 #include "home/node.h"
-#include "im/feature.h"
 #include "io/timer.h"
 #include "store/store.h"
 #include <stdio.h>

@@ -13,10 +13,10 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "base/setting.h"
+#include "core/feature.h"
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/node.h"
-#include "im/feature.h"
 #include "ops/host_folder.h"
 #include "ops/jobs.h"
 #include <fcntl.h>

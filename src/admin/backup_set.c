@@ -29,7 +29,7 @@ enum {
 #define UNFINISHED ".partial" /* the end of a name until the backup is whole */
 #define PARTIAL    "restore.partial"
 
-/* Folders of certificates (app/cert_store.h, app/cert_trust.h): each file in them. */
+/* Folders of certificates (cert/cert_store.h, cert/cert_trust.h): each file in them. */
 static const char *const cert_folders[] = { "certs", "trust/federation", "trust/clients", NULL };
 static const char *const key_files[] = { "uploads/upload.key", "self-signed-key.pem",
                                          "self-signed-cert.pem", "secrets.key", NULL };

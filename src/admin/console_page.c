@@ -2,9 +2,9 @@
 #include "base/buf.h"
 #include "base/hex.h"
 #include "codec/http_read.h"
+#include "core/feature.h"
 #include "http/parse.h"
 #include "http/server.h"
-#include "im/feature.h"
 #include <openssl/evp.h>
 #include <pthread.h>
 #include <stdio.h>

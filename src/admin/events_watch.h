@@ -1,6 +1,6 @@
-/* events_watch: the topics of the streams of events (admin/api_events.h), and who fills them while
- * somebody listens: metrics each 2 seconds; alarms, audit and settings by the commands that list
- * them, so that an event is always a row of these. */
+/* events_watch: the topics of the streams of events (admin/api/api_events.h), and who fills them
+ * while somebody listens: metrics each 2 seconds; alarms, audit and settings by the commands that
+ * list them, so that an event is always a row of these. */
 #pragma once
 #include <stdint.h>
 

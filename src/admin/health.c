@@ -1,10 +1,10 @@
 #include "admin/health.h"
 #include "base/alarm.h"
 #include "base/clock.h"
+#include "core/feature.h"
 #include "home/edge.h"
 #include "home/here.h"
 #include "http/server.h"
-#include "im/feature.h"
 #include "io/timer.h"
 #include "store/store.h"
 

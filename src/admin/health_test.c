@@ -1,8 +1,8 @@
 #include "admin/health.h"
 #include "base/clock.h"
+#include "core/feature.h"
 #include "home/here.h"
 #include "home/worker.h"
-#include "im/feature.h"
 #include "io/loop.h"
 #include <pthread.h>
 #include <semaphore.h>

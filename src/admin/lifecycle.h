@@ -1,7 +1,7 @@
 /* lifecycle: the commands `server stop` and `server restart`. They send LIFECYCLE_SIGNAL to the
  * main thread, which stops the server in the regular way. */
 #pragma once
-#include "im/feature.h"
+#include "core/feature.h"
 #include <signal.h>
 
 extern const struct feature lifecycle_feature;

@@ -3,8 +3,8 @@
 #include "base/log_sample.h"
 #include "base/setting.h"
 #include "base/similar.h"
+#include "core/feature.h"
 #include "home/here.h"
-#include "im/feature.h"
 #include "io/timer.h"
 
 static const char *const level_names[] = { "error", "warn", "info", "debug", "trace", NULL };

@@ -7,9 +7,9 @@
 #include "base/command.h"
 #include "base/hash.h"
 #include "base/log_listen.h"
+#include "core/feature.h"
 #include "home/here.h"
 #include "home/node.h"
-#include "im/feature.h"
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>

@@ -10,10 +10,10 @@
 #include "base/series.h"
 #include "base/similar.h"
 #include "base/units.h"
+#include "core/feature.h"
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/node.h"
-#include "im/feature.h"
 #include "io/timer.h"
 #include "xmpp/datetime.h"
 #include <fcntl.h>

@@ -2,10 +2,10 @@
 #include "base/buf.h"
 #include "base/metric.h"
 #include "base/setting.h"
+#include "core/feature.h"
 #include "home/duty.h"
 #include "home/here.h"
 #include "http/server.h"
-#include "im/feature.h"
 #include "io/timer.h"
 #include <inttypes.h>
 #include <string.h>

@@ -1,12 +1,12 @@
 /* secrets: the command that deletes all sealed secrets when their key is lost; see auth/seal.h. */
 #include "admin/secrets.h"
+#include "account/account.h"
 #include "auth/seal.h"
 #include "base/command.h"
 #include "base/setting.h"
+#include "core/feature.h"
 #include "home/duty.h"
 #include "home/here.h"
-#include "im/account.h"
-#include "im/feature.h"
 #include "store/store.h"
 
 static struct store_stmt drop_tokens = {

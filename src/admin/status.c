@@ -1,4 +1,5 @@
 #include "admin/status.h"
+#include "account/account.h"
 #include "admin/control.h"
 #include "admin/lifecycle.h"
 #include "admin/metrics_text.h"
@@ -9,13 +10,12 @@
 #include "base/command.h"
 #include "base/list.h"
 #include "base/metric.h"
+#include "core/feature.h"
 #include "home/here.h"
 #include "home/node.h"
-#include "im/account.h"
-#include "im/feature.h"
-#include "im/sessions.h"
 #include "io/work.h"
 #include "ops/outside_users.h"
+#include "session/sessions.h"
 #include "xmpp/precis.h"
 #include <fcntl.h>
 #include <inttypes.h>

@@ -3,11 +3,11 @@
 #include "base/clock.h"
 #include "base/command.h"
 #include "base/ensure.h"
+#include "core/feature.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "home/trail.h"
-#include "im/feature.h"
-#include "im/foreign.h"
+#include "remote/foreign.h"
 #include "xmpp/datetime.h"
 #include "xmpp/jid.h"
 #include <stdlib.h>

@@ -4,7 +4,7 @@
 #include "app/features.h"
 #include "base/arena.h"
 #include "base/log.h"
-#include "im/feature.h"
+#include "core/feature.h"
 #include "store/pgsql_fixture.h"
 #include "store/store.h"
 #include "store/words.h"

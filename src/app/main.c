@@ -1,21 +1,21 @@
 /* musterd: reads the node file, starts the server, and waits for signals. */
-#include "admin/api.h"
+#include "admin/api/api.h"
 #include "admin/health.h"
 #include "admin/lifecycle.h"
-#include "app/data_folder.h"
-#include "app/docs.h"
 #include "app/features.h"
-#include "app/log_journal.h"
 #include "app/node_check.h"
 #include "app/node_file.h"
 #include "app/node_finding.h"
-#include "app/notify.h"
-#include "app/offline.h"
 #include "app/server.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/log.h"
+#include "notify/log_journal.h"
+#include "notify/notify.h"
+#include "operate/data_folder.h"
+#include "operate/docs.h"
+#include "operate/offline.h"
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>

@@ -8,10 +8,10 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "bus/bus.h"
+#include "core/core.h"
+#include "core/test_node.h"
 #include "home/message_wire.h"
 #include "home/test_message.h"
-#include "im/core.h"
-#include "im/test_node.h"
 
 enum { BYTES_MAX = 8192, OTHER = 2, BY_ROW = 0xfe };
 enum { DATABASE_MAX = 16 << 20 };

@@ -10,6 +10,7 @@
 #include "app/features.h"
 #include "base/mem.h"
 #include "codec/xml_read.h"
+#include "core/feature.h"
 #include "home/connection.h"
 #include "home/message_fields.h"
 #include "home/message_wire.h"
@@ -17,7 +18,6 @@
 #include "home/remote.h"
 #include "home/test_message.h"
 #include "home/worker.h"
-#include "im/feature.h"
 
 enum { QUESTION = 77 };
 
@@ -349,7 +349,7 @@ static void test_links_that_are_unsound(void **state)
     assert_link("link-known", first, THIRD, false);
 }
 
-enum { OP_BACK = 6 }; /* of im/audience.c */
+enum { OP_BACK = 6 }; /* of core/audience.c */
 
 static void assert_back(const char *presence, bool expected)
 {

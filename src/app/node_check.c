@@ -1,11 +1,11 @@
 #include "app/node_check.h"
-#include "app/cert_trust.h"
-#include "app/certs.h"
 #include "app/node_file.h"
 #include "app/node_finding.h"
 #include "base/arena.h"
 #include "base/ensure.h"
 #include "base/secret_file.h"
+#include "cert/cert_trust.h"
+#include "cert/certs.h"
 #include "io/address.h"
 #include "io/listen.h"
 #include <errno.h>

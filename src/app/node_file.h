@@ -4,7 +4,7 @@
  * A loaded file is immutable and owns its texts; a reload makes a new one. Bounds: 256 KiB a file,
  * 32 items a list, 32 keys a section, 64 domains, 512 settings, 50 reported errors. */
 #pragma once
-#include "admin/settings.h"
+#include "admin/settings/settings.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/slice.h"

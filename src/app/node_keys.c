@@ -1,9 +1,9 @@
 #include "app/node_keys.h"
-#include "app/docs.h"
 #include "app/node_file.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "home/node.h"
+#include "operate/docs.h"
 #include <inttypes.h>
 #include <string.h>
 

@@ -2,10 +2,10 @@
 #include "base/alarm.h"
 #include "base/arena.h"
 #include "base/command.h"
+#include "core/feature.h"
 #include "home/here.h"
 #include "home/message.h"
 #include "home/node.h"
-#include "im/feature.h"
 #include <pthread.h>
 #include <signal.h>
 #include <unistd.h>

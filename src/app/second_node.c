@@ -4,8 +4,8 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "bus/bus_local.h"
+#include "core/node_life.h"
 #include "home/node.h"
-#include "im/node_life.h"
 #include <stdlib.h>
 
 enum { ERRORS_BYTES_MAX = 4096 };

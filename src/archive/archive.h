@@ -1,6 +1,6 @@
 /* archive: the tables of messages (architecture §7): the body once in commit order, a
- * narrow entry per owner, the mailbox's cursor. What reads them: offline delivery (im/offline.c),
- * copies (im/copies.h), archive queries (archive/query.h).
+ * narrow entry per owner, the mailbox's cursor. What reads them: offline delivery (talk/offline.c),
+ * copies (session/copies.h), archive queries (archive/query.h).
  *
  * An owner is an account or a room (ids from ROOM_ID_MIN on). What was said in a room has one
  * entry, the room's, as its receiver, with flags 0, `sender` 0 and the bare JID of who said it as

@@ -73,7 +73,7 @@ void archive_pending_sweep(struct store_batch *b);
 void archive_pending_forget(struct store_batch *b, int64_t sender);
 
 /* Which domains have confirmed something of a sender, and when (wall clock): so that errors that
- * come afterwards are known (im/outgoing_answer.h). Adds: it has now. */
+ * come afterwards are known (remote/outgoing_answer.h). Adds: it has now. */
 void archive_pending_hear(struct store_batch *b, slice domain, int64_t sender, uint64_t at_us);
 /* Adds: what is older is forgotten; before_us: at most INT64_MAX. */
 void archive_pending_unhear(struct store_batch *b, int64_t sender, uint64_t before_us);

@@ -6,7 +6,7 @@
  *
  * Whose archive it is, an account's or a room's, is a number (architecture §7: owner); the caller
  * checks the permission. The caller also sends the result: to a session with flow control
- * (im/copies.h), or to any address (archive/page.h).
+ * (session/copies.h), or to any address (archive/page.h).
  *
  * Times: archive ids are microseconds, minted when the message came. They may be off the time of a
  * message (archive_slack_us()), so a range of times is a wider range of ids and a look at the

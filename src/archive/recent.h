@@ -4,8 +4,8 @@
  * (architecture §6). Confined to the home of the account or room.
  *
  * Limits: RECENT_US, and at least the last RECENT_MAX of each, which is more than a session has
- * unfinished (im/session_input.c); at most twice as many. In memory once there is one, and as large
- * as there are many. */
+ * unfinished (session/session_input.c); at most twice as many. In memory once there is one, and as
+ * large as there are many. */
 #pragma once
 #include "base/slice.h"
 #include <stdbool.h>

@@ -151,7 +151,7 @@ struct command {
     const char *node, *form_type;
     /* What it does as resources of the API, "GET /users/{jid}", separated by commas: the parts of
      * the path in braces are arguments. The paths of two commands never differ in the names of
-     * arguments alone. NULL: it is there under its name only. admin/api.h. */
+     * arguments alone. NULL: it is there under its name only. admin/api/api.h. */
     const char *rest;
     const struct command_column *columns; /* of its rows, in order, ended by { 0 }; NULL: no rows */
     bool audited;                         /* although it only reads */

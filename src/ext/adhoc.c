@@ -7,6 +7,7 @@
  * forms that run the same commands are rows of features (ops/command_form.h).
  *
  * Limits: those of sessions (ext/adhoc_session.h); ROWS_BYTES_MAX of an answer. */
+#include "account/account.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/command.h"
@@ -16,15 +17,14 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "core/feature.h"
+#include "core/feature_check.h"
 #include "ext/adhoc_session.h"
 #include "ext/adhoc_words.h"
 #include "ext/ext.h"
 #include "home/command_run.h"
 #include "home/here.h"
 #include "home/message.h"
-#include "im/account.h"
-#include "im/feature.h"
-#include "im/feature_check.h"
 #include "ops/access.h"
 #include "ops/audit_command.h"
 #include "ops/command_form.h"

@@ -5,8 +5,8 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "codec/xml_elem.h"
+#include "core/feature.h"
 #include "home/here.h"
-#include "im/feature.h"
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>

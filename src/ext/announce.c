@@ -6,24 +6,24 @@
  *
  * Limits: ANNOUNCE_BYTES_MAX; accounts are walked through PAGE_MS after PAGE_MS. */
 #include "ops/announce.h"
+#include "account/account.h"
 #include "auth/credentials.h"
 #include "base/arena.h"
 #include "base/command.h"
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "base/setting.h"
+#include "core/feature.h"
 #include "ext/ext.h"
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/question.h"
 #include "home/ticket.h"
-#include "im/account.h"
-#include "im/feature.h"
-#include "im/session.h"
 #include "io/timer.h"
 #include "ops/command_form.h"
 #include "ops/jobs.h"
 #include "ops/outside_users.h"
+#include "session/session.h"
 #include <stdatomic.h>
 
 enum { PAGE_MS = 50 };

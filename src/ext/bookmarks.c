@@ -6,6 +6,7 @@
  * for a room is valid, whatever its form: in one <storage/> the later one, of two items the newer.
  *
  * Bookmarks of web pages stay what they were, private XML. Limit: BOOKMARKS_MAX rooms. */
+#include "account/account.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"
@@ -13,13 +14,12 @@
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "core/feature.h"
+#include "core/portable.h"
 #include "ext/ext.h"
-#include "ext/pubsub/pubsub.h"
 #include "ext/xml_private.h"
 #include "home/here.h"
-#include "im/account.h"
-#include "im/feature.h"
-#include "im/portable.h"
+#include "pubsub/pubsub.h"
 #include "xmpp/ns.h"
 
 #define NS_BOOKMARKS "urn:xmpp:bookmarks:1"
@@ -505,7 +505,7 @@ static void storage_request(struct iq *iq)
         storage_set(iq);
 }
 
-/* Accounts that come (im/portable.h): rooms of the older forms become items, unless the account
+/* Accounts that come (core/portable.h): rooms of the older forms become items, unless the account
  * brings an item for them. What both older forms have is as the node says. */
 
 static slice storage_rest(slice xml, struct arena *tmp)

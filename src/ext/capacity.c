@@ -3,11 +3,11 @@
 #include "base/alarm.h"
 #include "base/metric.h"
 #include "base/setting.h"
+#include "core/feature.h"
 #include "ext/ext.h"
 #include "home/duty.h"
 #include "home/here.h"
-#include "im/feature.h"
-#include "im/session.h"
+#include "session/session.h"
 #include <inttypes.h>
 #include <stdio.h>
 

@@ -9,6 +9,7 @@
  *
  * Limit: COPIED_MAX sent messages an account are remembered, so that errors which answer them are
  * copied and others are not (§6.1). */
+#include "account/account.h"
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/hash.h"
@@ -17,12 +18,11 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "core/feature.h"
 #include "ext/ext.h"
 #include "home/here.h"
 #include "home/trail.h"
-#include "im/account.h"
-#include "im/feature.h"
-#include "im/session_queue.h"
+#include "session/session_queue.h"
 #include "xmpp/ns.h"
 
 #define NS_CARBONS_RULES "urn:xmpp:carbons:rules:0"

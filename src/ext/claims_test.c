@@ -6,11 +6,11 @@
 
 #include <cmocka.h>
 
+#include "core/feature.h"
+#include "core/feature_check.h"
 #include "ext/ext.h"
-#include "ext/pubsub/pubsub.h"
-#include "im/feature.h"
-#include "im/feature_check.h"
 #include "ops/command_form.h"
+#include "pubsub/pubsub.h"
 
 /* Two features with these rows, and the one that reads them: the reason why they are refused, or
  * NULL. */

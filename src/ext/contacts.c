@@ -5,6 +5,7 @@
  * Limits: ADD_MAX contacts a command; roster.contacts-max, roster.watchers-max, roster.groups-max.
  */
 #include "ext/contacts.h"
+#include "account/account.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/command.h"
@@ -13,18 +14,17 @@
 #include "base/mem.h"
 #include "base/setting.h"
 #include "codec/xml_write.h"
+#include "core/feature.h"
 #include "ext/ext.h"
 #include "home/here.h"
 #include "home/router.h"
-#include "im/account.h"
-#include "im/feature.h"
-#include "im/presence.h"
-#include "im/roster.h"
-#include "im/roster_account.h"
-#include "im/roster_iq.h"
-#include "im/roster_out.h"
-#include "im/subscription.h"
 #include "ops/users.h"
+#include "presence/presence.h"
+#include "presence/roster.h"
+#include "presence/roster_account.h"
+#include "presence/roster_iq.h"
+#include "presence/roster_out.h"
+#include "presence/subscription.h"
 #include <assert.h>
 
 enum { ADD_MAX = 1000 };

@@ -1,23 +1,23 @@
 /* csi: Client State Indication (XEP-0352), which is also the quiet mode of multiple device
- * messaging: while its client is in the background, a session is paused (im/session.h) and what
- * comes for it is sorted here into what goes out at once, with all that waits before it, what
+ * messaging: while its client is in the background, a session is paused (session/session.h) and
+ * what comes for it is sorted here into what goes out at once, with all that waits before it, what
  * waits, and what nobody misses. It ends with <active/>; a resumed stream begins active.
  *
  * What flushes the buffer in quiet mode: an IQ, a message while the user has no active client on
  * another device (session_active()), and the buffer limit session.pause-buffer. */
+#include "account/account.h"
 #include "base/arena.h"
 #include "base/ensure.h"
 #include "base/metric.h"
 #include "base/setting.h"
 #include "base/word.h"
 #include "codec/xml_elem.h"
+#include "core/audience.h"
+#include "core/feature.h"
 #include "ext/ext.h"
 #include "home/here.h"
-#include "im/account.h"
-#include "im/audience.h"
-#include "im/feature.h"
-#include "im/session_queue.h"
-#include "im/sessions.h"
+#include "session/session_queue.h"
+#include "session/sessions.h"
 #include "xmpp/ns.h"
 
 #define NS_CSI       "urn:xmpp:csi:0"

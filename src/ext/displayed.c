@@ -1,13 +1,13 @@
 /* displayed: Message Displayed Synchronization (XEP-0490) needs only a PEP node. This is the
  * optional help of the server (§4.4): a <displayed/> in a message of a client is removed and
  * published to the node. */
+#include "account/account.h"
 #include "base/buf.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "core/feature.h"
 #include "ext/ext.h"
-#include "ext/pubsub/pubsub.h"
-#include "im/account.h"
-#include "im/feature.h"
+#include "pubsub/pubsub.h"
 #include "xmpp/ns.h"
 
 #define NS_MDS "urn:xmpp:mds:displayed:0"

@@ -1,6 +1,6 @@
 /* ext: the small services, one feature each, in files that begin with its name. Any of them can go
  * with its line in app/features.c and its line below, and nothing else changes: `make check-delete`
- * proves it. Files without a feature of their name are shared: access.h, photos.*, pubsub_*,
+ * proves it. Files without a feature of their name are shared: access.h, photos.*,
  * quota.*, xml_private.*. */
 #pragma once
 
@@ -33,8 +33,6 @@ extern const struct feature avatar_feature;   /* XEP-0084, XEP-0153, XEP-0398 */
 extern const struct feature bookmarks_feature; /* XEP-0402, XEP-0048, XEP-0411 */
 extern const struct feature displayed_feature; /* XEP-0490 */
 extern const struct feature vcard4_feature; /* XEP-0292 */
-extern const struct feature pep_feature;      /* XEP-0163 */
-extern const struct feature pubsub_host_feature;   /* XEP-0060 */
 extern const struct feature report_feature; /* users and devices that are connected */
 extern const struct feature register_feature; /* XEP-0077, XEP-0401, XEP-0445 */
 extern const struct feature sift_feature; /* XEP-0273 */

@@ -4,6 +4,7 @@
  * password an HMAC-SHA-1 over it. Nothing is kept.
  *
  * Limit: SERVICES_MAX services. */
+#include "account/guest.h"
 #include "base/arena.h"
 #include "base/base64.h"
 #include "base/buf.h"
@@ -12,10 +13,9 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "core/feature.h"
 #include "ext/ext.h"
 #include "home/here.h"
-#include "im/feature.h"
-#include "im/guest.h"
 #include "xmpp/ns.h"
 #include <openssl/evp.h>
 #include <openssl/hmac.h>

@@ -1,9 +1,9 @@
 /* invisible: Invisible Command (XEP-0186): a session that its client uses and nobody sees. The
  * state is session.hidden of the core: it costs nothing, and it ends with the session. */
+#include "account/account.h"
+#include "core/feature.h"
 #include "ext/ext.h"
-#include "im/account.h"
-#include "im/feature.h"
-#include "im/presence.h"
+#include "presence/presence.h"
 
 #define NS_INVISIBLE "urn:xmpp:invisible:0"
 

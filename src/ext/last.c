@@ -6,6 +6,8 @@
  * who were there then and do not come back it is the end of the visit before, the last that is
  * known for certain, or that nothing is known. To write down who comes would mend that, but costs
  * about a fifth of the logins that a CPU can do: 100 us each. */
+#include "account/account.h"
+#include "account/guest.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -13,16 +15,14 @@
 #include "base/ensure.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
-#include "ext/access.h"
+#include "core/feature.h"
 #include "ext/ext.h"
 #include "home/here.h"
 #include "home/node.h"
-#include "im/account.h"
-#include "im/feature.h"
-#include "im/guest.h"
-#include "im/presence.h"
-#include "im/session.h"
 #include "ops/users.h"
+#include "presence/presence.h"
+#include "session/session.h"
+#include "talk/access.h"
 #include "xmpp/ns.h"
 
 enum { STATUS_BYTES_MAX = 1024 };

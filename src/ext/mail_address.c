@@ -9,17 +9,17 @@
  * The book of addresses is one for the process. Worker 0 of each node reads it from the database, a
  * page at a time: the first time before its loop runs, then a second after profiles have changed.
  * Limit: the addresses of ACCOUNTS_MAX accounts. */
+#include "account/account.h"
 #include "base/alarm.h"
 #include "base/arena.h"
 #include "base/ensure.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/setting.h"
+#include "core/feature.h"
 #include "ext/ext.h"
 #include "home/here.h"
 #include "home/question.h"
-#include "im/account.h"
-#include "im/feature.h"
 #include "io/timer.h"
 #include "store/store.h"
 #include "xmpp/jid.h"

@@ -5,16 +5,16 @@
  *
  * Limit: FORKS_MAX conversations an account whose replying client is remembered; the oldest is
  * forgotten and forks again. */
+#include "account/account.h"
 #include "base/buf.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "core/feature.h"
 #include "ext/ext.h"
-#include "im/account.h"
-#include "im/feature.h"
-#include "im/sessions.h"
+#include "session/sessions.h"
 #include "xmpp/ns.h"
 
 #define NS_MDM "urn:muster:mdm:0"

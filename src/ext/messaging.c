@@ -1,13 +1,13 @@
 /* messaging: settings for instant messaging as a whole, and requests to clients. Both are announced
  * in a form of disco#info (docs/messaging.md). */
-#include "im/messaging.h"
+#include "talk/messaging.h"
+#include "account/account.h"
 #include "base/setting.h"
+#include "core/feature.h"
 #include "ext/ext.h"
 #include "home/host.h"
 #include "home/node.h"
-#include "im/account.h"
-#include "im/feature.h"
-#include "im/presence.h"
+#include "presence/presence.h"
 
 #define NS_MESSAGING "urn:muster:messaging:0"
 
@@ -74,7 +74,7 @@ static bool messaging_sends(const struct account *a, const struct stanza *st)
 
 static bool messaging_is_there(const struct account *a, const struct stanza *st)
 {
-    if (st->to_len == 0) /* of a room that a session is in (im/audience.h) */
+    if (st->to_len == 0) /* of a room that a session is in (core/audience.h) */
         return true;
     if (!stanza_to_is_bare(st) &&
         account_session(a, slice_from(stanza_to(st), st->to_bare_len + 1u)) != NULL)

@@ -7,20 +7,20 @@
  * contacts in that group of the roster (docs/messaging.md).
  *
  * Limits: settings multicast.*; all recipients: RECIPIENTS_MAX, as many as a ticket can await. */
+#include "account/account.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "core/feature.h"
 #include "ext/ext.h"
 #include "home/here.h"
 #include "home/router.h"
-#include "im/account.h"
-#include "im/feature.h"
-#include "im/roster.h"
-#include "im/session_input.h"
-#include "im/sessions.h"
+#include "presence/roster.h"
+#include "session/session_input.h"
+#include "session/sessions.h"
 #include "xmpp/addresses.h"
 #include "xmpp/ns.h"
 #include <assert.h>

@@ -1,7 +1,7 @@
 /* ping: XMPP Ping (XEP-0199). */
-#include "ext/access.h"
+#include "core/feature.h"
 #include "ext/ext.h"
-#include "im/feature.h"
+#include "talk/access.h"
 #include "xmpp/ns.h"
 
 /* A ping to a bare JID is answered for the account (§4.4), but tells strangers nothing about it. */

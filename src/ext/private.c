@@ -3,6 +3,7 @@
  *
  * Limits: settings private.bytes-max and private.elements-max an account; ELEMENTS_MAX a request.
  */
+#include "account/account.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"
@@ -10,12 +11,11 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "core/feature.h"
+#include "core/portable.h"
 #include "ext/ext.h"
 #include "ext/xml_private.h"
 #include "home/here.h"
-#include "im/account.h"
-#include "im/feature.h"
-#include "im/portable.h"
 #include "xmpp/ns.h"
 
 enum { ELEMENTS_MAX = 32 };
@@ -309,7 +309,7 @@ static void private_remove(struct account *a, struct store_batch *b)
     STORE_ADD(b, &private_delete, STORE_ANY_ROWS, SV_I(a->id));
 }
 
-/* Accounts that come and go (im/portable.h). */
+/* Accounts that come and go (core/portable.h). */
 
 /* The part of an element that no taker stores. false: it is longer than any element that can be
  * stored. */

@@ -1,15 +1,15 @@
 /* report: who is connected with which devices (command "session report"). The kind of a device is
- * in the capabilities of its client (im/caps.h). */
+ * in the capabilities of its client (presence/caps.h). */
+#include "account/account.h"
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/command.h"
+#include "core/feature.h"
 #include "ext/ext.h"
 #include "home/here.h"
 #include "home/node.h"
-#include "im/account.h"
-#include "im/caps.h"
-#include "im/feature.h"
 #include "ops/outside_users.h"
+#include "presence/caps.h"
 
 enum { ROWS_MAX = 50000 };
 

@@ -1,11 +1,12 @@
 /* retrieval: Flexible Offline Message Retrieval (XEP-0013): a client looks at what waits for its
  * account, takes the messages it wants, and removes them, instead of being sent them all with its
- * first presence. What waits is what is open in the mailbox (im/mailbox.h); removed from there, a
+ * first presence. What waits is what is open in the mailbox (talk/mailbox.h); removed from there, a
  * message is still in the archive.
  *
  * The node of a message is its archive id: 16 digits, so that nodes sort as the messages do.
  *
  * Limits: ITEMS_MAX nodes in a request, LISTED_MAX messages in a list or a fetch, the oldest. */
+#include "account/account.h"
 #include "archive/archive.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -13,13 +14,12 @@
 #include "base/ensure.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "core/feature.h"
 #include "ext/ext.h"
 #include "home/here.h"
-#include "im/account.h"
-#include "im/copies.h"
-#include "im/feature.h"
-#include "im/offline.h"
-#include "im/session_queue.h"
+#include "session/copies.h"
+#include "session/session_queue.h"
+#include "talk/offline.h"
 #include "xmpp/form.h"
 #include "xmpp/ns.h"
 

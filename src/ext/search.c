@@ -11,6 +11,9 @@
  * standing for anything. All terms must fit. Limits: search.rows-max, search.length-min;
  * TEXT_BYTES_MAX of a field; searches of one user that wait, and FIND_MS for each, by the store
  * (store_read_long). */
+#include "account/account.h"
+#include "account/account_life.h"
+#include "account/guest.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"
@@ -18,14 +21,11 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "core/feature.h"
 #include "ext/ext.h"
 #include "home/here.h"
 #include "home/host.h"
 #include "home/node.h"
-#include "im/account.h"
-#include "im/account_life.h"
-#include "im/feature.h"
-#include "im/guest.h"
 #include "xmpp/form.h"
 #include "xmpp/ns.h"
 #include "xmpp/precis.h"

@@ -4,8 +4,8 @@
 #include "base/buf.h"
 #include "base/command.h"
 #include "codec/xml_write.h"
+#include "core/feature.h"
 #include "ext/ext.h"
-#include "im/feature.h"
 #include "ops/command_form.h"
 #include "xmpp/ns.h"
 

@@ -4,12 +4,12 @@
  * What is ours (domains served here, and the services below them) is on no list: the blacklist
  * stops single accounts of ours only, and the whitelist is about others. An entry is an address
  * with or without resource, or a domain (XEP-0016 §2.1: each form that a JID has there). */
+#include "account/account.h"
 #include "base/setting.h"
+#include "core/feature.h"
 #include "ext/ext.h"
 #include "home/host.h"
 #include "home/node.h"
-#include "im/account.h"
-#include "im/feature.h"
 #include "ops/command_form.h"
 
 static bool are_addresses(slice text) { return jid_words_suit(text, NULL); }

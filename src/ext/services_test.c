@@ -8,12 +8,12 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "core/preauth.h"
+#include "core/test_live.h"
 #include "ext/ext.h"
-#include "im/preauth.h"
-#include "im/presence_in.h"
-#include "im/roster_account.h"
-#include "im/test_live.h"
 #include "ops/users.h"
+#include "presence/presence_in.h"
+#include "presence/roster_account.h"
 #include "xmpp/ns.h"
 
 static const struct feature *const features[] = {

@@ -5,17 +5,17 @@
  *
  * State of the session, made on demand, kept across resumption and planned restarts. Limits:
  * SIFT_BYTES_MAX of a request, ALLOW_MAX payloads in it. */
+#include "account/account.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
+#include "core/feature.h"
 #include "ext/ext.h"
 #include "home/here.h"
-#include "im/account.h"
-#include "im/feature.h"
-#include "im/offline.h"
-#include "im/presence.h"
+#include "presence/presence.h"
+#include "talk/offline.h"
 
 #define NS_SIFT "urn:xmpp:sift:1"
 

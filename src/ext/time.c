@@ -2,8 +2,8 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "codec/xml_write.h"
+#include "core/feature.h"
 #include "ext/ext.h"
-#include "im/feature.h"
 #include "xmpp/ns.h"
 #include <stdio.h>
 #include <stdlib.h>

@@ -7,6 +7,7 @@
  *
  * Limits (settings): presence.temporary-max an account that watches, presence.temporary-time,
  * roster.watchers-max together with subscribers. A restart forgets who watches. */
+#include "account/account.h"
 #include "base/arena.h"
 #include "base/ensure.h"
 #include "base/hash.h"
@@ -14,17 +15,16 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "core/feature.h"
 #include "ext/ext.h"
 #include "home/here.h"
 #include "home/router.h"
-#include "im/account.h"
-#include "im/feature.h"
-#include "im/presence.h"
-#include "im/roster.h"
-#include "im/roster_account.h"
-#include "im/session_queue.h"
-#include "im/sessions.h"
 #include "io/timer.h"
+#include "presence/presence.h"
+#include "presence/roster.h"
+#include "presence/roster_account.h"
+#include "session/session_queue.h"
+#include "session/sessions.h"
 
 #define NS_WATCH "urn:muster:watch:0"
 #define ENDED_ID NS_WATCH "/session-ended" /* of the request at the end of a session */

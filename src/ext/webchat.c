@@ -12,13 +12,13 @@
 #include "base/setting.h"
 #include "codec/http_read.h"
 #include "codec/json_text.h"
+#include "core/feature.h"
 #include "ext/ext.h"
 #include "home/here.h"
 #include "home/host.h"
 #include "home/node.h"
 #include "http/parse.h"
 #include "http/server.h"
-#include "im/feature.h"
 #include "io/work.h"
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* xml_private: private XML (XEP-0049) for an extension that knows more of one of its elements:
  * requests with that element are its own. Without private.c nothing is stored. */
 #pragma once
-#include "im/iq.h"
+#include "talk/iq.h"
 
 struct account;
 struct arena;

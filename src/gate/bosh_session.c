@@ -8,6 +8,8 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "core/budget.h"
+#include "core/gate.h"
 #include "gate/bosh_body.h"
 #include "gate/bosh_private.h"
 #include "gate/c2s_bosh.h"
@@ -16,11 +18,9 @@
 #include "gate/c2s_rows.h"
 #include "gate/c2s_stream.h"
 #include "home/node.h"
-#include "im/budget.h"
-#include "im/gate.h"
-#include "im/session.h"
 #include "io/metrics.h"
 #include "io/timer.h"
+#include "session/session.h"
 #include "xmpp/ns.h"
 #include <openssl/sha.h>
 #include <stdio.h>

@@ -1,4 +1,5 @@
 #include "gate/c2s.h"
+#include "account/account.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"
@@ -16,11 +17,10 @@
 #include "gate/c2s_stream.h"
 #include "home/message.h"
 #include "home/node.h"
-#include "im/account.h"
-#include "im/link.h"
-#include "im/session_queue.h"
 #include "io/listen.h"
 #include "io/tls.h"
+#include "session/link.h"
+#include "session/session_queue.h"
 #include "xmpp/ns.h"
 #include <unistd.h>
 

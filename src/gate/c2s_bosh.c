@@ -4,6 +4,7 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "codec/xml_write.h"
+#include "core/feature.h"
 #include "gate/bosh_body.h"
 #include "gate/bosh_private.h"
 #include "gate/bosh_session.h"
@@ -14,7 +15,6 @@
 #include "home/node.h"
 #include "http/forms.h"
 #include "http/server.h"
-#include "im/feature.h"
 #include "io/conn.h"
 #include "xmpp/ns.h"
 

@@ -1,11 +1,11 @@
 /* A stream without a connection whose way keeps what is written: no server is needed. */
 #include "base/buf.h"
+#include "core/core.h"
+#include "core/gate.h"
 #include "gate/c2s_bound.h"
 #include "gate/c2s_framed.h"
 #include "gate/c2s_stream.h"
 #include "home/worker.h"
-#include "im/core.h"
-#include "im/gate.h"
 #include "xmpp/ns.h"
 #include <setjmp.h>
 #include <stdarg.h>

@@ -13,5 +13,5 @@ void negotiate_send_header(struct stream *s, slice to);
 /* Sends <stream:features/> as they are now. */
 void negotiate_features(struct stream *s);
 void negotiate_tls(struct stream *s); /* <starttls/> came */
-/* What else comes before authentication: an IQ of a feature (im/preauth.h), or an error. */
+/* What else comes before authentication: an IQ of a feature (core/preauth.h), or an error. */
 void negotiate_early(struct stream *s, const struct xstream_unit *u);

@@ -1,10 +1,10 @@
 #include "gate/c2s_rows.h"
 #include "base/log.h"
+#include "core/feature.h"
 #include "gate/c2s.h"
 #include "gate/c2s_hashes.h"
 #include "gate/c2s_stream.h"
 #include "gate/stanza_limits.h"
-#include "im/feature.h"
 #include "xmpp/ns.h"
 
 struct setting c2s_tls_required = {

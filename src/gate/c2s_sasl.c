@@ -1,4 +1,5 @@
 #include "gate/c2s_sasl.h"
+#include "account/guest.h"
 #include "auth/devices.h"
 #include "auth/hashes.h"
 #include "auth/seal.h"
@@ -19,7 +20,6 @@
 #include "gate/c2s_rows.h"
 #include "gate/c2s_sasl2.h"
 #include "gate/c2s_stream.h"
-#include "im/guest.h"
 #include "io/conn.h"
 #include "io/timer.h"
 #include "xmpp/ns.h"

@@ -10,14 +10,14 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "core/feature.h"
+#include "core/gate.h"
 #include "gate/c2s_bound.h"
 #include "gate/c2s_negotiate.h"
 #include "gate/c2s_rows.h"
 #include "gate/c2s_sasl.h"
 #include "gate/c2s_stream.h"
-#include "im/feature.h"
-#include "im/gate.h"
-#include "im/session.h"
+#include "session/session.h"
 #include "xmpp/ns.h"
 
 enum { SALTED_BYTES_MAX = 1024, ARENA_BYTES = 1024, SECRET_BYTES = 24 };

@@ -1,4 +1,5 @@
 #include "gate/c2s_stream.h"
+#include "account/account.h"
 #include "base/arena.h"
 #include "base/ensure.h"
 #include "base/log.h"
@@ -12,9 +13,8 @@
 #include "gate/stanza_limits.h"
 #include "home/message.h"
 #include "home/node.h"
-#include "im/account.h"
-#include "im/link.h"
 #include "io/tls.h"
+#include "session/link.h"
 #include "xmpp/ns.h"
 #include <assert.h>
 #include <stdio.h>

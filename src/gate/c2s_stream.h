@@ -9,8 +9,8 @@
 #include "base/map.h"
 #include "gate/xstream.h"
 #include "home/here.h"
-#include "im/session.h"
 #include "io/peers.h"
+#include "session/session.h"
 #include "xmpp/sasl2.h"
 #include <pthread.h>
 
@@ -43,7 +43,7 @@ struct stream_auth {
     bool keyed;                    /* SCRAM: the next message is the proof */
     bool guessed;                  /* its credentials were compared, and were wrong */
     bool unkeyed;                  /* SCRAM: the account has no keys for the hash */
-    char note[64];                 /* of what was done before authentication (im/preauth.h) */
+    char note[64];                 /* of what was done before authentication (core/preauth.h) */
     uint8_t note_len;
     slice from; /* bare JID that the stream header named; empty: none */
     slice bare; /* authenticated as; len 0: not yet */

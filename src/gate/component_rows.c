@@ -1,16 +1,16 @@
 #include "gate/component_rows.h"
+#include "account/account.h"
 #include "auth/seal.h"
 #include "base/arena.h"
 #include "base/command.h"
 #include "base/rand.h"
+#include "component/component_shown.h"
+#include "core/feature.h"
 #include "gate/component.h"
 #include "home/host.h"
 #include "home/question.h"
 #include "home/remote.h"
-#include "im/account.h"
-#include "im/component_shown.h"
-#include "im/feature.h"
-#include "im/foreign.h"
+#include "remote/foreign.h"
 
 enum {
     SECRET_MIN = 16,
@@ -71,7 +71,7 @@ static struct store_stmt component_delete = { .name = "component.delete",
                                               .sql = "DELETE FROM component WHERE domain = $1",
                                               .params = "t",
                                               .cols = "" };
-/* Its rows of im/component_shown.h. It may be there again. */
+/* Its rows of component/component_shown.h. It may be there again. */
 static struct store_stmt component_forget = {
     .name = "component.forget",
     .sql = "DELETE FROM component_shown WHERE component = $1"

@@ -5,9 +5,9 @@
 #include "codec/json_text.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "core/feature.h"
 #include "gate/web.h"
 #include "http/server.h"
-#include "im/feature.h"
 
 static const struct {
     const char *rel;

@@ -3,11 +3,11 @@
 #include "base/hex.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "core/feature.h"
 #include "gate/proxy65.h"
 #include "home/host.h"
 #include "home/node.h"
-#include "im/feature.h"
-#include "im/iq.h"
+#include "talk/iq.h"
 #include <openssl/evp.h>
 #include <openssl/sha.h>
 

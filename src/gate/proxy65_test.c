@@ -6,9 +6,9 @@
 
 #include <cmocka.h>
 
+#include "core/test_node.h"
 #include "gate/proxy65.h"
 #include "gate/proxy65_rows.h"
-#include "im/test_node.h"
 
 struct stream {
     uint64_t id;

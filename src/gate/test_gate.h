@@ -4,6 +4,8 @@
 #pragma once
 #include "auth/seal.h"
 #include "base/mem.h"
+#include "component/component_shown.h"
+#include "core/test_node.h"
 #include "gate/c2s.h"
 #include "gate/c2s_bosh.h"
 #include "gate/c2s_rows.h"
@@ -11,10 +13,8 @@
 #include "gate/component.h"
 #include "gate/web.h"
 #include "http/server.h"
-#include "im/component_shown.h"
-#include "im/remote_domains.h"
-#include "im/test_node.h"
 #include "io/test_bed.h"
+#include "remote/remote_domains.h"
 #include "xmpp/ns.h"
 
 enum { GATE_TEXT_MAX = 1 << 17 };

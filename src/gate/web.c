@@ -1,6 +1,6 @@
 #include "gate/web.h"
+#include "core/budget.h"
 #include "http/server.h"
-#include "im/budget.h"
 
 enum { ANSWER_BYTES = 64 << 10 }; /* space for an answer over HTTP */
 

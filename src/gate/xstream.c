@@ -3,9 +3,9 @@
 #include "base/ensure.h"
 #include "base/setting.h"
 #include "codec/xml_write.h"
+#include "core/budget.h"
 #include "gate/xstream_check.h"
 #include "home/connection.h"
-#include "im/budget.h"
 #include "xmpp/ns.h"
 
 enum { DECLARED_BYTES_MAX = 2 * XML_STREAM_NS_BYTES };

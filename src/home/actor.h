@@ -30,7 +30,7 @@ struct store_batch;
 struct worker;
 
 enum actor_state { ACTOR_LOADING, ACTOR_READY, ACTOR_ABSENT };
-/* More than one client may have under way (im/session_input.c): alone it fills no inbox. */
+/* More than one client may have under way (session/session_input.c): alone it fills no inbox. */
 enum { ACTOR_INBOX_MAX = 2048, ACTOR_INBOX_BYTES = 4 << 20 };
 
 #define ACTOR_HEAD                                                                                 \
@@ -98,7 +98,7 @@ struct actor_kind {
      * lose, nor a move to another node: appends its records to `out`, in an order that is always
      * the same for the same memory. What depends on a stream is not among it. NULL: it has none,
      * and the three are NULL. Rooms have none: their seats are brought back by the sessions in
-     * them, which freeze with their accounts (im/audience.h). */
+     * them, which freeze with their accounts (core/audience.h). */
     void (*freeze)(const struct actor *a, struct buf *out);
     /* Takes it back into one that is READY, beside what it has already; `f` is borrowed, references
      * that it keeps are taken. Fails before it changes anything: E_CORRUPT, `why` says where. */

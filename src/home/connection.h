@@ -2,8 +2,8 @@
  * loop of one worker as long as it lives, and cannot go to another node. So the id says which
  * worker that is, beside the number of its node, and is of one run of that node (their numbers
  * begin anywhere); a stream that
- * moves to another worker before it is bound gets another id. It is never stored. Only im/link.c
- * and home/remote.c look into it, where they send. */
+ * moves to another worker before it is bound gets another id. It is never stored. Only
+ * session/link.c and home/remote.c look into it, where they send. */
 #pragma once
 #include <stdint.h>
 

@@ -19,8 +19,8 @@ struct worker;
 /* Whose fan it is: the first character of its tag. It travels (home/message.h). */
 enum fan_first {
     FAN_EXPLICIT = '*',      /* ext/pubsub: notifications to explicit subscribers */
-    FAN_PEP_EVENT = '+',     /* ext/pubsub/pep.c: notifications to contacts */
-    FAN_PEP_WANTED = '?',    /* ext/pubsub/pep.c: a session has come to want nodes */
+    FAN_PEP_EVENT = '+',     /* pubsub/pep.c: notifications to contacts */
+    FAN_PEP_WANTED = '?',    /* pubsub/pep.c: a session has come to want nodes */
     FAN_ROOM_BOOKMARK = 'b', /* muc/parts/bookmark.c; its number: enum registered */
     FAN_ROOM_HERE = 'h',     /* muc/parts/follow.c: to users who are in the room */
     FAN_ROOM_MENTION = 'm',  /* muc/parts/mention.c */

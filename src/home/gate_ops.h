@@ -7,6 +7,6 @@ struct down;
 struct stream;
 
 struct gate_ops {
-    void (*down)(struct stream *s, const struct down *d); /* im/gate.h */
+    void (*down)(struct stream *s, const struct down *d); /* core/gate.h */
     size_t (*output)(const struct stream *s); /* bytes that wait for its client; may be NULL */
 };

@@ -21,7 +21,7 @@ struct xml_work;
     struct store *store;                                                                           \
     struct work_pool *work;                                                                        \
     struct xml_work *xml; /* scratch of the readers on this worker */                              \
-    struct core *core;    /* of im/core.h */                                                       \
+    struct core *core;    /* of core/core.h */                                                     \
     void *gate;           /* of the gate on this worker */                                         \
     unsigned index;                                                                                \
     bool pressure; /* an outbox of the mesh is not empty: connections do not read */               \

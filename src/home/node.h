@@ -50,15 +50,15 @@ struct node {
     uint64_t ids_floor_us;
     /* how far an id may be from the time of its message: at least as far as any has been, ever */
     _Atomic uint64_t ids_slack_us;
-    _Atomic uint32_t stage_waits;      /* stanzas that wait: im/stage_wait.h */
-    _Atomic uint64_t presence_next_us; /* of im/presence_pace.c: monotonic */
+    _Atomic uint32_t stage_waits;      /* stanzas that wait: core/stage_wait.h */
+    _Atomic uint64_t presence_next_us; /* of presence/presence_pace.c: monotonic */
     /* It ends to start again at once: set before node_stop(). Streams whose sessions can be resumed
      * then end without </stream:stream>. */
     _Atomic bool restarts;
     pthread_t threads[NODE_WORKERS_MAX];
     unsigned started; /* of the workers; main's */
     bool parts;       /* edges that stay until the others have ended end, too; main's */
-    /* Of im/node_life.c: what the workers do now, how many have yet to; sessions are restored. */
+    /* Of core/node_life.c: what the workers do now, how many have yet to; sessions are restored. */
     _Atomic int life_step, life_left;
     _Atomic uint64_t life_sent, life_received; /* frames between workers */
     _Atomic bool restored;

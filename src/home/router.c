@@ -32,7 +32,7 @@ struct route {
 };
 
 /* Whether the home of the addressee reports it. A request is handled with its answer, within the
- * process: until then its sender is not read (im/session_input.c). */
+ * process: until then its sender is not read (session/session_input.c). */
 static bool is_reported(const struct worker *w, uint32_t node, const struct stanza *st)
 {
     return promise_of(st) == PROMISE_COMMITTED ||

@@ -8,7 +8,7 @@
  *
  * The worker to which a slot comes holds what is for it until slot_came(): then it runs first what
  * the old home sent or passed on, then the rest. So what one worker has sent is run in the order in
- * which it was sent, by whichever way it came. Which worker moves what, and when: im/moves.h.
+ * which it was sent, by whichever way it came. Which worker moves what, and when: account/moves.h.
  *
  * Confined to the worker. Limits: SLOT_HELD_MAX messages, beyond which they are unplaced. */
 #pragma once

@@ -2,7 +2,7 @@
  * certificates between that and the trusted one, asked after the handshake: by OCSP (RFC 6960), or
  * by the list of revoked certificates that the certificate names (RFC 5280 §4.2.1.13). This file
  * knows what to ask and how to judge the answers; who asks over the network is set once
- * (app/cert_revoke.h). */
+ * (cert/cert_revoke.h). */
 #pragma once
 #include "base/list.h"
 #include "io/tls_ocsp.h"

@@ -9,7 +9,7 @@
 
 struct tls_trust;
 
-enum { TLS_TRUST_MAX = 1024 }; /* certificates in one file, or in one store of app/cert_trust.h */
+enum { TLS_TRUST_MAX = 1024 }; /* certificates in one file, or in one store of cert/cert_trust.h */
 
 /* What a certificate must be good for (RFC 5280 §4.2.1.12). A server that connects to another one
  * may show the certificate that it has for its clients, which often is for servers only: EITHER. */

@@ -2,7 +2,7 @@
  * they are, who is in them. */
 #pragma once
 #include "base/slice.h"
-#include "im/iq.h"
+#include "talk/iq.h"
 
 extern const struct iq_rule muc_service_rules[], room_info_rules[];
 extern const struct message_row *const room_info_messages[];

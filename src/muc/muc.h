@@ -1,7 +1,7 @@
 /* muc: the features of group chat, for app/features.c, and the numbers that homes tell each other
  * of rooms. Sections are of XEP-0045. */
 #pragma once
-#include "im/feature.h"
+#include "core/feature.h"
 
 /* They travel (home/message.h). */
 

@@ -1,5 +1,5 @@
 /* remote_seats: seats of users of other servers outlast a planned restart; sessions of our own
- * accounts bring their seats with them (im/restart.h).
+ * accounts bring their seats with them (account/restart.h).
  *
  * At an orderly end each such seat is written to the database; at the next start each worker reads
  * the rows of the rooms whose home it is, and deletes them. A seat that was saved no longer ago
@@ -16,11 +16,9 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "core/feature.h"
 #include "home/here.h"
 #include "home/node.h"
-#include "im/feature.h"
-#include "im/foreign.h"
-#include "im/remote_domains.h"
 #include "muc/join.h"
 #include "muc/muc.h"
 #include "muc/people/find.h"
@@ -28,6 +26,8 @@
 #include "muc/room/room.h"
 #include "muc/room/rooms.h"
 #include "muc/talk/bounce.h"
+#include "remote/foreign.h"
+#include "remote/remote_domains.h"
 #include "store/store.h"
 #include "xmpp/jid.h"
 #include <stdatomic.h>

@@ -1,4 +1,5 @@
 #include "ops/announce.h"
+#include "account/account.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"
@@ -7,11 +8,10 @@
 #include "home/question.h"
 #include "home/router.h"
 #include "home/ticket.h"
-#include "im/account.h"
-#include "im/session.h"
-#include "im/session_queue.h"
-#include "im/sessions.h"
 #include "ops/outside_users.h"
+#include "session/session.h"
+#include "session/session_queue.h"
+#include "session/sessions.h"
 
 enum { CONTENT_BYTES_MAX = 8 * ANNOUNCE_BYTES_MAX };
 

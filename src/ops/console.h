@@ -33,7 +33,7 @@ struct console_view {
 };
 
 /* A login with the right password that lacks something opens a session that can do nothing but
- * that, and ends after CONSOLE_LIMITED_MS: admin/api_self.c. */
+ * that, and ends after CONSOLE_LIMITED_MS: admin/api/api_self.c. */
 enum console_must {
     CONSOLE_MUST_FACTOR = 1,  /* to make a second factor */
     CONSOLE_MUST_PASSWORD = 2 /* to change the password */

@@ -1,4 +1,6 @@
 #include "ops/devices.h"
+#include "account/account.h"
+#include "account/account_life.h"
 #include "auth/devices.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -6,12 +8,10 @@
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "core/feature.h"
 #include "home/here.h"
-#include "im/account.h"
-#include "im/account_life.h"
-#include "im/feature.h"
-#include "im/sessions.h"
 #include "ops/users.h"
+#include "session/sessions.h"
 
 static struct log_area log_devices = { .name = "devices" };
 

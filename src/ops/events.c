@@ -1,17 +1,17 @@
 #include "ops/events.h"
+#include "account/account.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "codec/json_text.h"
+#include "core/feature.h"
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/message.h"
 #include "home/node.h"
 #include "home/question.h"
-#include "im/account.h"
-#include "im/feature.h"
-#include "im/session.h"
+#include "session/session.h"
 #include <stdatomic.h>
 
 static const struct event_row event_rows[EVENT_KINDS] = {

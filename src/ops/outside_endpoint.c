@@ -3,11 +3,11 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "codec/xml_elem.h"
+#include "core/feature.h"
 #include "home/here.h"
 #include "home/host.h"
 #include "home/node.h"
 #include "home/router.h"
-#include "im/feature.h"
 
 #define LABEL     "pushtest"
 #define NS_PUBSUB "http://jabber.org/protocol/pubsub"

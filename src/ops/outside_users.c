@@ -1,4 +1,5 @@
 #include "ops/outside_users.h"
+#include "account/account.h"
 #include "base/arena.h"
 #include "base/ensure.h"
 #include "base/mem.h"
@@ -6,9 +7,8 @@
 #include "home/here.h"
 #include "home/node.h"
 #include "home/question.h"
-#include "im/account.h"
-#include "im/session.h"
 #include "io/timer.h"
+#include "session/session.h"
 #include "store/store.h"
 #include <pthread.h>
 

@@ -1,12 +1,12 @@
 /* templates: what new accounts are given. An administrator makes a template (`template add`), and
  * `user add --template` and imports apply it once, in the transaction that makes the account; the
  * account keeps its name. A later change of the template changes no account. Its profile is that of
- * im/account_life.h; what else it gives, features store (account.template).
+ * account/account_life.h; what else it gives, features store (account.template).
  *
  * The rows are in the database, nothing is in memory. Limits: TEMPLATES_MAX; TEMPLATE_GROUPS_MAX
  * groups of a template. */
 #pragma once
-#include "im/account_life.h"
+#include "account/account_life.h"
 
 struct arena;
 struct command_call;

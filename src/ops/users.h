@@ -3,7 +3,7 @@
 #pragma once
 #include "base/slice.h"
 #include "home/node.h"
-#include "im/session.h"
+#include "session/session.h"
 
 struct account;
 struct command_call;

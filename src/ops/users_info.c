@@ -1,6 +1,7 @@
 /* users_info: what operators see of accounts: how many, who is online, statistics and profile of
  * one.
  */
+#include "account/account.h"
 #include "auth/credentials.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -9,17 +10,16 @@
 #include "base/ensure.h"
 #include "base/first_few.h"
 #include "base/setting.h"
+#include "core/feature.h"
 #include "home/here.h"
-#include "im/account.h"
-#include "im/feature.h"
-#include "im/roster.h"
-#include "im/roster_account.h"
 #include "ops/access.h"
 #include "ops/outside_users.h"
 #include "ops/templates.h"
 #include "ops/unserved.h"
 #include "ops/users.h"
 #include "ops/users_profile.h"
+#include "presence/roster.h"
+#include "presence/roster_account.h"
 
 enum {
     PROFILE_COLUMN = 3,  /* the first of the profile: of `user show` */

@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/command.h"
 #include "base/ensure.h"
-#include "im/feature.h"
+#include "core/feature.h"
 #include "ops/access.h"
 #include "ops/users_profile.h"
 #include "store/store.h"

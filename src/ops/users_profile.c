@@ -1,7 +1,7 @@
 #include "ops/users_profile.h"
 #include "base/command.h"
 #include "base/ensure.h"
-#include "im/feature.h"
+#include "core/feature.h"
 
 struct store_stmt users_profile_put = {
     .name = "users.profile-put",

@@ -1,8 +1,8 @@
-/* users_profile: what the columns of an account say of its user (im/account_life.h), as arguments
- * of commands. An argument that is given but empty removes the value. */
+/* users_profile: what the columns of an account say of its user (account/account_life.h), as
+ * arguments of commands. An argument that is given but empty removes the value. */
 #pragma once
+#include "account/account_life.h"
 #include "base/utf8.h"
-#include "im/account_life.h"
 #include "store/store.h"
 
 struct command_call;

@@ -1,7 +1,7 @@
 #include "probe/probe.h"
+#include "core/feature.h"
 #include "gate/s2s/s2s_home.h"
 #include "home/message.h"
-#include "im/feature.h"
 #include "probe/edge.h"
 #include "probe/lost.h"
 

@@ -1,5 +1,5 @@
 """Messages that wait until another service was asked about them (architecture §6), with the
-feature of debug builds that asks a component (src/app/asks_first.h)."""
+feature of debug builds that asks a component (src/operate/asks_first.h)."""
 import pytest
 
 from harness import xml

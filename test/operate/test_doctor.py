@@ -1,5 +1,5 @@
 """musterctl doctor: what is wrong with a node, with and without a running server. The judgements of
-the machine are tested in src/app/doctor_check_test.c, where it can be broken."""
+the machine are tested in src/operate/doctor_check_test.c, where it can be broken."""
 import contextlib
 import fcntl
 import grp

@@ -358,7 +358,7 @@ def test_settings_with_accounts_are_renamed():
     rows = "".join(path.read_text() for path in (ROOT / "src").glob("**/*.c"))
     names = re.findall(r'struct setting \w+ = \{\s*\.name = "([^"]+)",\s*\.type = PARAM_BARE', rows)
     only = re.search(r'(?s)"name IN \((.*?)\)"',
-                     (ROOT / "src/admin/settings.c").read_text())
+                     (ROOT / "src/admin/settings/settings.c").read_text())
     renamed = re.findall(r"'([a-z.-]+)'", only[1])
     assert set(names) <= set(renamed)
     assert all(f'.name = "{name}"' in rows for name in renamed)

@@ -457,7 +457,7 @@ def test_what_waits_too_long_is_dropped(make_server):
 
 
 def test_a_shorter_time_drops_what_is_older_at_once(make_server):
-    """Also where it is more than one step takes (SWEPT_MAX in app/webhooks.c)."""
+    """Also where it is more than one step takes (SWEPT_MAX in notify/webhooks.c)."""
     host = make_server("alice", settings=LOCAL)
     number = add(host, f"http://127.0.0.1:{free_ports(1)[0]}/", "setting.changed")
     host.stop()

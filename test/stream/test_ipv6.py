@@ -35,17 +35,18 @@ LISTENERS = {  # key of the node file: the test that connects to it at ::1
     "listen.https_admin": "surface/test_api.py::test_listeners_at_ipv6_with_and_without_tls",
 }
 CONNECTORS = {  # source file: the tests in which it connects to ::1
-    "src/gate/s2s/s2s_find.c": ["federation/test_s2s_mesh.py::test_servers_that_have_ipv6_alone",
-                                "federation/test_s2s_dns.py::test_"],
-    "src/app/mail.c": ["stream/test_ipv6.py::test_mail"],
-    "src/app/cert_ocsp.c": ["stream/test_ipv6.py::test_ocsp"],
-    "src/app/cert_revoke.c": ["stream/test_ipv6.py::test_lists_of_revoked_certificates"],
-    "src/app/webhook_post.c": ["stream/test_ipv6.py::test_webhook"],
-    "src/app/syslog.c": ["stream/test_ipv6.py::test_syslog",
+    "src/gate/s2s/find/s2s_find.c": [
+        "federation/test_s2s_mesh.py::test_servers_that_have_ipv6_alone",
+        "federation/test_s2s_dns.py::test_"],
+    "src/notify/mail.c": ["stream/test_ipv6.py::test_mail"],
+    "src/cert/cert_ocsp.c": ["stream/test_ipv6.py::test_ocsp"],
+    "src/cert/cert_revoke.c": ["stream/test_ipv6.py::test_lists_of_revoked_certificates"],
+    "src/notify/webhook_post.c": ["stream/test_ipv6.py::test_webhook"],
+    "src/notify/syslog.c": ["stream/test_ipv6.py::test_syslog",
                          "stream/test_ipv6.py::test_syslog_over_udp"],
-    "src/app/snmp.c": ["stream/test_ipv6.py::test_snmp"],
-    "src/app/doctor_check.c": ["stream/test_ipv6.py::test_doctor_looks_at_listeners"],
-    "src/app/doctor_net.c": ["stream/test_ipv6.py::test_doctor_looks_at_listeners"],
+    "src/notify/snmp.c": ["stream/test_ipv6.py::test_snmp"],
+    "src/operate/doctor_check.c": ["stream/test_ipv6.py::test_doctor_looks_at_listeners"],
+    "src/operate/doctor_net.c": ["stream/test_ipv6.py::test_doctor_looks_at_listeners"],
     "ctl/remote.c": ["stream/test_ipv6.py::test_musterctl"],
     "src/store/pgsql_conn.c": ["stream/test_ipv6.py::test_postgresql"],
     "src/store/store_copy.c": ["stream/test_ipv6.py::test_postgresql"],
@@ -64,7 +65,7 @@ def test_every_listener_stands_here():
 
 def test_everything_that_connects_stands_here():
     own = ROOT / "src"
-    parts = {own / "io", own / "app/child.c"}  # which others do it by
+    parts = {own / "io", own / "operate/child.c"}  # which others do it by
     made = {str(file.relative_to(ROOT)) for where in (own, ROOT / "ctl")
             for file in where.rglob("*.c")
             if not {file, file.parent} & parts and MAKES.search(file.read_text())

@@ -4,7 +4,7 @@
  *
  * Where a rule is asked: for a pair of domains by the edge (foreign.pair); for single stanzas as
  * they come from a foreign stream (foreign.arrives) and as they leave for one (foreign.leaves), on
- * the worker that has them; for users at the home of the account, in the stages of im/stage.h.
+ * the worker that has them; for users at the home of the account, in the stages of core/stage.h.
  *
  * The database is read by worker 0 of each node into the book (federation_book.h), the first time
  * before its loop runs, so before streams are accepted and accounts loaded. If the database does
@@ -15,6 +15,7 @@
 #include "base/metric.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "core/feature.h"
 #include "ext/ext.h"
 #include "ext/federation/federation_asked.h"
 #include "ext/federation/federation_book.h"
@@ -29,14 +30,13 @@
 #include "home/node.h"
 #include "home/question.h"
 #include "home/remote.h"
-#include "im/feature.h"
-#include "im/foreign.h"
-#include "im/inviter.h"
-#include "im/presence.h"
-#include "im/roster.h"
-#include "im/session.h"
 #include "io/timer.h"
+#include "presence/presence.h"
+#include "presence/roster.h"
+#include "remote/foreign.h"
+#include "session/session.h"
 #include "store/store.h"
+#include "talk/inviter.h"
 #include "xmpp/ns.h"
 #include "xmpp/subscription.h"
 

@@ -6,10 +6,10 @@
 #include "ext/federation/federation_book.h"
 #include "ext/federation/federation_user.h"
 #include "home/here.h"
-#include "im/foreign.h"
-#include "im/session.h"
-#include "im/session_queue.h"
 #include "io/timer.h"
+#include "remote/foreign.h"
+#include "session/session.h"
+#include "session/session_queue.h"
 #include <string.h>
 
 struct asked {

@@ -1,9 +1,9 @@
 #include "ext/federation/federation_book.h"
+#include "account/account.h"
+#include "account/shared.h"
 #include "base/arena.h"
 #include "base/command.h"
 #include "base/ensure.h"
-#include "im/account.h"
-#include "im/shared.h"
 #include "xmpp/jid.h"
 #include <pthread.h>
 

@@ -49,7 +49,7 @@ void federation_book_put_file(struct federation_list *l);
 void federation_book_put_decided(struct federation_list *l);
 uint32_t federation_book_file_count(void);
 
-/* Before the name of a shared group (im/shared.h): other names are those of departments. */
+/* Before the name of a shared group (account/shared.h): other names are those of departments. */
 #define FEDERATION_GROUP_MARK SLICE("group:")
 struct federation_group {
     slice name; /* of the department; or, with the mark, of a shared group */

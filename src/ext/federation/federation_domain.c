@@ -1,4 +1,5 @@
 #include "ext/federation/federation_domain.h"
+#include "account/account.h"
 #include "base/alarm.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -10,8 +11,7 @@
 #include "ext/federation/federation_book.h"
 #include "home/here.h"
 #include "home/node.h"
-#include "im/account.h"
-#include "im/foreign.h"
+#include "remote/foreign.h"
 #include "store/store.h"
 #include <inttypes.h>
 #include <stdio.h>

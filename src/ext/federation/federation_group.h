@@ -1,6 +1,6 @@
 /* federation_group: rules of departments, for the users whose profile names them, and of shared
- * groups (im/shared.h), for their members. A rule holds for a name: it stays when a group of that
- * name goes, and counts when there is one. They are in the database; each node has them in its
+ * groups (account/shared.h), for their members. A rule holds for a name: it stays when a group of
+ * that name goes, and counts when there is one. They are in the database; each node has them in its
  * book. Limit: FEDERATION_GROUPS_MAX. */
 #pragma once
 #include "store/store.h"

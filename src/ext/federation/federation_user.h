@@ -2,7 +2,7 @@
  * its own, else that of its department, else that of a shared group, else federation.users; guests
  * have guest.remote. At the home of the account, if it is not said otherwise. */
 #pragma once
-#include "im/account.h"
+#include "account/account.h"
 
 struct account_template;
 struct command;

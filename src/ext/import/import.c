@@ -1,4 +1,5 @@
 #include "ext/import/import.h"
+#include "account/account_life.h"
 #include "auth/credentials.h"
 #include "base/arena.h"
 #include "base/clock.h"
@@ -13,11 +14,10 @@
 #include "ext/import/import_store.h"
 #include "home/here.h"
 #include "home/node.h"
-#include "im/account_life.h"
-#include "im/foreign.h"
-#include "im/roster_out.h"
 #include "ops/jobs.h"
 #include "ops/templates.h"
+#include "presence/roster_out.h"
+#include "remote/foreign.h"
 #include "store/store.h"
 #include <ftw.h>
 #include <stdatomic.h>

@@ -1,6 +1,6 @@
 /* import: accounts of another server, with all that features know of them, in the portable format
- * (ext/import/import_source.h); each feature takes its own elements (im/portable.h). Other formats
- * are converted by muster-convert before. Each account gets its id first, and then is one
+ * (ext/import/import_source.h); each feature takes its own elements (core/portable.h). Other
+ * formats are converted by muster-convert before. Each account gets its id first, and then is one
  * transaction. Accounts that are there already are left alone, so an import that was interrupted is
  * run again. The commands are in ext/import/import_commands.c.
  *

@@ -1,13 +1,13 @@
 /* import_commands: the commands `import KIND PATH` and `export xep0227`, and the feature. */
 #include "base/command.h"
 #include "base/log.h"
+#include "core/feature.h"
 #include "ext/ext.h"
 #include "ext/import/import.h"
 #include "ext/import/import_export.h"
 #include "ext/import/import_marks.h"
 #include "home/here.h"
 #include "home/node.h"
-#include "im/feature.h"
 #include "store/store.h"
 
 static void run_from(struct command_call *call, slice path, bool once)

@@ -1,6 +1,6 @@
 #include "ext/import/import_marks.h"
+#include "account/account.h"
 #include "base/ensure.h"
-#include "im/account.h"
 
 struct store_stmt import_marks_account = {
     .name = "import.mark-account",

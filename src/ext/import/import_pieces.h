@@ -3,8 +3,8 @@
  * but messages; the account is made with the last (docs/import.md). Until then its rows are those
  * of an account that does not come to be (import_store.h). On the worker that imports. */
 #pragma once
-#include "im/account_life.h"
-#include "im/portable.h"
+#include "account/account_life.h"
+#include "core/portable.h"
 #include "store/store.h"
 
 struct import;
@@ -16,7 +16,7 @@ struct import_pieces {
     bool left_out;       /* so is the rest: refused, or there already */
     bool noted;          /* rows of it are stored */
     int64_t id;          /* in a dry run: of the account that is there; 0: none */
-    uint64_t last_entry; /* im/portable.h */
+    uint64_t last_entry; /* core/portable.h */
     int64_t offline;
     bool marked, replaces, disabled; /* of its struct import_user */
     struct user_profile profile;

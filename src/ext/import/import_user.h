@@ -3,10 +3,10 @@
  *
  * Limits: PIE_ELEMENT_MAX bytes, PIE_DEPTH_MAX elements inside each other. */
 #pragma once
+#include "account/account_life.h"
 #include "codec/pie.h"
 #include "codec/xml_elem.h"
 #include "ext/import/import_source.h"
-#include "im/account_life.h"
 #include "io/work.h"
 #include "xmpp/sasl.h"
 

@@ -1,6 +1,8 @@
 #include "ext/mam/mam.h"
+#include "account/account.h"
 #include "base/log.h"
 #include "base/metric.h"
+#include "core/feature.h"
 #include "ext/ext.h"
 #include "ext/mam/mam_events.h"
 #include "ext/mam/mam_expire.h"
@@ -13,10 +15,8 @@
 #include "ext/mam/mam_talk.h"
 #include "home/duty.h"
 #include "home/here.h"
-#include "im/account.h"
-#include "im/feature.h"
-#include "im/iq.h"
 #include "store/store.h"
+#include "talk/iq.h"
 #include "xmpp/ns.h"
 
 struct setting mam_enabled = {

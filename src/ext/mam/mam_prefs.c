@@ -1,4 +1,5 @@
 #include "ext/mam/mam_prefs.h"
+#include "account/account.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/command.h"
@@ -7,12 +8,11 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "core/feature.h"
 #include "ext/mam/mam.h"
 #include "home/here.h"
-#include "im/account.h"
-#include "im/feature.h"
-#include "im/roster.h"
-#include "im/roster_view.h"
+#include "presence/roster.h"
+#include "presence/roster_view.h"
 #include "xmpp/ns.h"
 
 enum { JIDS_MAX = 1000, LIST_BYTES_MAX = 256 << 10 };

@@ -4,7 +4,7 @@
  *
  * Limits: JIDS_MAX addresses in both lists together, LIST_BYTES_MAX bytes each. */
 #pragma once
-#include "im/stage.h"
+#include "core/stage.h"
 #include "store/store.h"
 
 struct account;

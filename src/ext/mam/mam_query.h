@@ -1,7 +1,7 @@
 /* mam_query: archive queries of accounts (XEP-0313 §4): only sessions of an account can query its
  * archive. archive/query.h finds the messages; then copies are sent in parts, as fast as the
- * client takes them (im/copies.h, architecture §4). A message that waited for its owner is settled
- * when the session has the copy (architecture §6).
+ * client takes them (session/copies.h, architecture §4). A message that waited for its owner is
+ * settled when the session has the copy (architecture §6).
  *
  * Limits: settings archive.page-default and archive.page-max. */
 #pragma once

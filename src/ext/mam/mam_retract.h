@@ -20,7 +20,7 @@
  * RETRACTIONS_BYTES_MAX together; beyond: resource-constraint. TRIES times, if the message is
  * changed meanwhile. Those of mam_talk.h. */
 #pragma once
-#include "im/stage.h"
+#include "core/stage.h"
 
 extern unsigned mam_retract_slot; /* of workers */
 stage_kept_fn mam_retract;

@@ -8,8 +8,8 @@
  *
  * Limits (settings): privacy.lists-max and privacy.rules-max an account; PRIVACY_NAME_BYTES. */
 #pragma once
-#include "im/account.h"
-#include "im/stage.h"
+#include "account/account.h"
+#include "core/stage.h"
 #include "xmpp/rules.h"
 
 struct arena;

@@ -7,16 +7,16 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "core/feature.h"
 #include "ext/privacy/privacy.h"
 #include "ext/privacy/privacy_blocking.h"
 #include "ext/privacy/privacy_policy.h"
 #include "ext/privacy/privacy_stages.h"
 #include "ext/privacy/privacy_state.h"
 #include "home/here.h"
-#include "im/feature.h"
-#include "im/roster.h"
-#include "im/roster_view.h"
-#include "im/session.h"
+#include "presence/roster.h"
+#include "presence/roster_view.h"
+#include "session/session.h"
 #include <stdlib.h>
 
 static const char *const types[] = { NULL, "jid", "group", "subscription" };

@@ -1,7 +1,7 @@
 /* privacy_lists: Privacy Lists (XEP-0016). A list is replaced as a whole. Orders that blocking gave
  * (XEP-0191) are below nought; a client sees such a list numbered anew. */
 #pragma once
-#include "im/iq.h"
+#include "talk/iq.h"
 
 #define NS_PRIVACY "jabber:iq:privacy"
 

@@ -10,15 +10,15 @@
 #include "ext/privacy/privacy_state.h"
 #include "home/here.h"
 #include "home/host.h"
-#include "im/iq.h"
-#include "im/presence.h"
-#include "im/presence_pace.h"
-#include "im/roster.h"
-#include "im/roster_view.h"
-#include "im/session.h"
-#include "im/sessions.h"
 #include "io/timer.h"
 #include "ops/users.h"
+#include "presence/presence.h"
+#include "presence/presence_pace.h"
+#include "presence/roster.h"
+#include "presence/roster_view.h"
+#include "session/session.h"
+#include "session/sessions.h"
+#include "talk/iq.h"
 
 #define NS_POLICY "urn:muster:policy:0"
 
@@ -155,7 +155,7 @@ bool policy_permit(const struct account *a, slice contact)
 }
 
 /* The setting was switched: contacts are told in small steps. Where availability is shared again,
- * each session waits for its turn (im/presence_pace.h). */
+ * each session waits for its turn (presence/presence_pace.h). */
 
 struct refresh { /* one a worker, of the last switch */
     struct worker *worker;

@@ -2,10 +2,10 @@
  * policy, with rules for users and domains, overrides the settings of the server. Users set theirs
  * with urn:muster:policy:0 (docs/policy.md), operators with commands. */
 #pragma once
+#include "account/account.h"
 #include "base/command.h"
 #include "base/setting.h"
-#include "im/account.h"
-#include "im/stage.h"
+#include "core/stage.h"
 
 struct iq;
 struct privacy;

@@ -1,7 +1,7 @@
-/* privacy_portable: rules of accounts that come and go (im/portable.h): privacy lists, of which the
- * default one has the blocks, as <query xmlns='jabber:iq:privacy'/>. A <blocklist/> (XEP-0191)
+/* privacy_portable: rules of accounts that come and go (core/portable.h): privacy lists, of which
+ * the default one has the blocks, as <query xmlns='jabber:iq:privacy'/>. A <blocklist/> (XEP-0191)
  * comes before the rules of the default list. */
 #pragma once
-#include "im/portable.h"
+#include "core/portable.h"
 
 extern const struct portable_part privacy_portable;

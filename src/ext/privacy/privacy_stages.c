@@ -10,13 +10,13 @@
 #include "home/host.h"
 #include "home/node.h"
 #include "home/router.h"
-#include "im/inviter.h"
-#include "im/presence.h"
-#include "im/remote_domains.h"
-#include "im/roster.h"
-#include "im/roster_view.h"
-#include "im/session.h"
-#include "im/session_queue.h"
+#include "presence/presence.h"
+#include "presence/roster.h"
+#include "presence/roster_view.h"
+#include "remote/remote_domains.h"
+#include "session/session.h"
+#include "session/session_queue.h"
+#include "talk/inviter.h"
 #include <stdio.h>
 
 const struct rules *privacy_in_force(const struct privacy *p, const struct session *s)

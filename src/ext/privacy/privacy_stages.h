@@ -1,7 +1,7 @@
 /* privacy_stages: applies the rules of an account to stanzas (XEP-0016 §2.2, §2.14, XEP-0191 §3.3),
  * and sends presence when the rules change. An account without rules costs one look at its slot. */
 #pragma once
-#include "im/stage.h"
+#include "core/stage.h"
 #include "xmpp/rules.h"
 
 struct account;
@@ -9,7 +9,7 @@ struct buf;
 struct privacy;
 struct session;
 
-/* The way of a stanza, im/stage.h. */
+/* The way of a stanza, core/stage.h. */
 enum verdict privacy_check(struct session *s, struct stanza **st, struct refusal *why);
 enum verdict privacy_block(struct account *a, const struct stanza *st, struct refusal *why);
 bool privacy_sends(const struct account *a, const struct stanza *st);

@@ -1,8 +1,10 @@
 #include "ext/privacy/privacy_state.h"
+#include "account/account_life.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "core/feature.h"
 #include "ext/ext.h"
 #include "ext/privacy/privacy_blocking.h"
 #include "ext/privacy/privacy_lists.h"
@@ -11,9 +13,7 @@
 #include "ext/privacy/privacy_stages.h"
 #include "ext/privacy/privacy_viewer.h"
 #include "home/here.h"
-#include "im/account_life.h"
-#include "im/feature.h"
-#include "im/session.h"
+#include "session/session.h"
 #include "store/store.h"
 #include <assert.h>
 

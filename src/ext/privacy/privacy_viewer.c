@@ -1,17 +1,17 @@
 #include "ext/privacy/privacy_viewer.h"
 #include "base/arena.h"
 #include "base/setting.h"
+#include "core/feature.h"
 #include "ext/privacy/privacy.h"
 #include "ext/privacy/privacy_policy.h"
 #include "ext/privacy/privacy_stages.h"
 #include "ext/privacy/privacy_state.h"
 #include "home/here.h"
 #include "home/node.h"
-#include "im/feature.h"
-#include "im/roster.h"
-#include "im/roster_account.h"
-#include "im/roster_view.h"
-#include "im/session.h"
+#include "presence/roster.h"
+#include "presence/roster_account.h"
+#include "presence/roster_view.h"
+#include "session/session.h"
 
 enum { PEOPLE_MAX = 10000, WATCHING_MAX = 1000, WATCHER_BYTES_MAX = 128 };
 

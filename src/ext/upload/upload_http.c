@@ -1,4 +1,5 @@
 #include "ext/upload/upload_http.h"
+#include "account/account.h"
 #include "base/alarm.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -18,7 +19,6 @@
 #include "ext/upload/upload_type.h"
 #include "home/here.h"
 #include "http/parse.h"
-#include "im/account.h"
 #include "io/work.h"
 #include "store/store.h"
 #include <errno.h>

@@ -1,4 +1,5 @@
 #include "ext/upload/upload_sweep.h"
+#include "account/account.h"
 #include "base/alarm.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -13,7 +14,6 @@
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/node.h"
-#include "im/account.h"
 #include "io/timer.h"
 #include "io/work.h"
 #include "ops/users.h"

@@ -1,15 +1,15 @@
 /* s2s: streams with other servers (RFC 6120, XEP-0178, XEP-0220), in both directions.
  *
- * A pair of a domain of ours and a foreign one is a peer (gate/s2s/s2s_peer.h), whose home is that
- * of the foreign domain. It has one outgoing stream (gate/s2s/s2s_out.c) and the stanzas that wait
- * for it. So there is one order for each pair of addresses. A stream that another server
- * opened (gate/s2s/s2s_in.c) stays on the worker that accepted it.
+ * A pair of a domain of ours and a foreign one is a peer (gate/s2s/peer/s2s_peer.h), whose home is
+ * that of the foreign domain. It has one outgoing stream (gate/s2s/link/s2s_out.c) and the stanzas
+ * that wait for it. So there is one order for each pair of addresses. A stream that another server
+ * opened (gate/s2s/link/s2s_in.c) stays on the worker that accepted it.
  *
  * Limits: S2S_LISTENERS_MAX addresses; those of the rows s2s.* (gate/s2s/s2s_rows.c). */
 #pragma once
 #include "base/err.h"
+#include "core/stage.h"
 #include "home/edge.h"
-#include "im/stage.h"
 
 struct s2s_gate;
 struct setting;

@@ -4,16 +4,17 @@
 #include "base/ensure.h"
 #include "base/map.h"
 #include "base/setting.h"
+#include "gate/s2s/find/s2s_find.h"
+#include "gate/s2s/link/s2s_in.h"
+#include "gate/s2s/link/s2s_unproved.h"
+#include "gate/s2s/peer/s2s_peer.h"
+#include "gate/s2s/peer/s2s_peer_show.h"
 #include "gate/s2s/s2s_domains.h"
-#include "gate/s2s/s2s_find.h"
-#include "gate/s2s/s2s_in.h"
-#include "gate/s2s/s2s_peer.h"
 #include "gate/s2s/s2s_rows.h"
 #include "gate/s2s/s2s_show.h"
 #include "gate/s2s/s2s_trace.h"
-#include "gate/s2s/s2s_unproved.h"
 #include "home/here.h"
-#include "im/outgoing.h"
+#include "remote/outgoing.h"
 
 enum { ROWS_MAX = 10000 };
 

@@ -1,14 +1,14 @@
 #include "gate/s2s/s2s_gate.h"
 #include "base/ensure.h"
 #include "base/setting.h"
+#include "gate/s2s/find/s2s_lists.h"
+#include "gate/s2s/find/s2s_policy.h"
 #include "gate/s2s/s2s.h"
-#include "gate/s2s/s2s_lists.h"
-#include "gate/s2s/s2s_policy.h"
 #include "gate/s2s/s2s_rows.h"
 #include "home/host.h"
 #include "home/remote.h"
-#include "im/foreign.h"
 #include "io/tls.h"
+#include "remote/foreign.h"
 #include "xmpp/jid.h"
 
 struct s2s_gate *s2s_gate_of(const struct worker *w) { return edge_own(worker_node(w), &s2s_edge); }

@@ -5,8 +5,8 @@
 #include "gate/s2s/s2s_stage.h"
 #include "gate/xstream.h"
 #include "home/node.h"
-#include "im/outgoing.h"
 #include "io/pace.h"
+#include "remote/outgoing.h"
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -84,7 +84,8 @@ struct s2s_gate {
     _Atomic uint32_t tls_changes;  /* of tls */
     struct tls_trusted *trusted;   /* never without one */
     _Atomic int64_t waiting_bytes; /* of stanzas and peers, in all */
-    /* Peers of domains that were never reached: of senders (gate/s2s/s2s_peer.c), and in all. */
+    /* Peers of domains that were never reached: of senders (gate/s2s/peer/s2s_peer.c), and in all.
+     */
     _Atomic uint16_t unreached[S2S_SENDER_SLOTS];
     _Atomic uint32_t unreached_all;
 };

@@ -1,15 +1,15 @@
 #include "gate/s2s/s2s_home.h"
 #include "base/ensure.h"
 #include "base/log.h"
+#include "gate/s2s/find/s2s_find.h"
+#include "gate/s2s/link/s2s_unproved.h"
+#include "gate/s2s/peer/s2s_peer.h"
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_drop.h"
-#include "gate/s2s/s2s_find.h"
-#include "gate/s2s/s2s_peer.h"
 #include "gate/s2s/s2s_rows.h"
-#include "gate/s2s/s2s_unproved.h"
 #include "home/router.h"
 #include "home/slots.h"
-#include "im/remote_domains.h"
+#include "remote/remote_domains.h"
 
 bool s2s_is_ended(const struct worker *w)
 {

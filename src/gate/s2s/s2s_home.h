@@ -1,5 +1,5 @@
 /* s2s_home: what comes to the home of a foreign domain from everywhere: stanzas for it, and news of
- * it. All of them are told to its peers (gate/s2s/s2s_peer.h). */
+ * it. All of them are told to its peers (gate/s2s/peer/s2s_peer.h). */
 #pragma once
 #include "gate/s2s/s2s_gate.h"
 #include "home/message.h"
@@ -9,7 +9,7 @@ struct stanza;
 
 struct s2s_foreign {
     struct stanza *st;
-    uint64_t entry; /* im/outgoing.h; 0: it is not stored */
+    uint64_t entry; /* remote/outgoing.h; 0: it is not stored */
     int64_t sender;
     bool unshown;
 };

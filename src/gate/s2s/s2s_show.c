@@ -6,15 +6,16 @@
 #include "base/ensure.h"
 #include "base/setting.h"
 #include "codec/xml_write.h"
+#include "gate/s2s/find/s2s_find.h"
+#include "gate/s2s/link/s2s_in.h"
+#include "gate/s2s/link/s2s_unproved.h"
+#include "gate/s2s/peer/s2s_peer.h"
+#include "gate/s2s/peer/s2s_peer_show.h"
 #include "gate/s2s/s2s_domains.h"
-#include "gate/s2s/s2s_find.h"
-#include "gate/s2s/s2s_in.h"
-#include "gate/s2s/s2s_peer.h"
 #include "gate/s2s/s2s_rows.h"
-#include "gate/s2s/s2s_unproved.h"
-#include "im/foreign.h"
-#include "im/outgoing.h"
 #include "io/tls_cert.h"
+#include "remote/foreign.h"
+#include "remote/outgoing.h"
 
 enum { ROWS_MAX = 10000, NAMES_SHOWN = 10 };
 #define LINK_SHOWN 0xffffffffffffull /* its upper bits are the same for all, mostly */

@@ -2,7 +2,7 @@
 #include "base/ensure.h"
 #include "base/metric.h"
 #include "gate/s2s/s2s_gate.h"
-#include "im/outgoing.h"
+#include "remote/outgoing.h"
 #include "store/store.h"
 
 enum { STORED_MS = 5000 };

@@ -1,4 +1,4 @@
-/* s2s_trace: tries to reach the server of a domain as a peer would (gate/s2s/s2s_peer.h), on
+/* s2s_trace: tries to reach the server of a domain as a peer would (gate/s2s/peer/s2s_peer.h), on
  * a connection of its own, and tells each step with its time: policy, route and DNS, addresses,
  * TLS, certificates, EXTERNAL or dialback, what is offered. The DNS is asked anew: its answers
  * count for the peer, too. It ends by itself, and changes nothing else for the peer. Confined
@@ -32,7 +32,7 @@ struct s2s_trace_end {
 
 struct s2s_trace_want {
     slice local, remote;
-    slice host; /* in place of what routes and the DNS say: gate/s2s/s2s_find.h; empty: none */
+    slice host; /* in place of what routes and the DNS say: gate/s2s/find/s2s_find.h; empty: none */
     uint32_t timeout_ms;
     void (*step)(void *arg, const struct s2s_trace_step *step);
     void (*ended)(void *arg, const struct s2s_trace_end *end); /* it is gone then */

@@ -1,8 +1,8 @@
 /* What becomes of a message of a room whose write did not end in time, and tombstones. */
 #include "archive/archive.h"
+#include "core/feature.h"
+#include "core/test_node.h"
 #include "home/ticket.h"
-#include "im/feature.h"
-#include "im/test_node.h"
 #include "muc/archive/archive.h"
 #include "muc/archive/history.h"
 #include "muc/archive/recorder.h"

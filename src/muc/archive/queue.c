@@ -1,4 +1,5 @@
 #include "muc/archive/queue.h"
+#include "account/account.h"
 #include "archive/archive.h"
 #include "base/alarm.h"
 #include "base/buf.h"
@@ -11,7 +12,6 @@
 #include "home/router.h"
 #include "home/ticket.h"
 #include "home/trail.h"
-#include "im/account.h"
 #include "io/timer.h"
 #include "muc/archive/archive.h"
 #include "muc/archive/bury.h"

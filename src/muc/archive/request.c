@@ -5,10 +5,10 @@
 #include "base/buf.h"
 #include "base/hash.h"
 #include "codec/xml_write.h"
-#include "im/archive_answer.h"
-#include "im/iq.h"
 #include "muc/archive/archive.h"
 #include "muc/archive/recorder.h"
+#include "talk/archive_answer.h"
+#include "talk/iq.h"
 #include "xmpp/mam.h"
 #include "xmpp/ns.h"
 

@@ -4,6 +4,7 @@
  * change at once.
  *
  * Limit: ADMINISTRATORS_MAX of them. */
+#include "account/account.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/command.h"
@@ -12,13 +13,12 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "core/feature.h"
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "home/question.h"
 #include "home/texts.h"
-#include "im/account.h"
-#include "im/feature.h"
 #include "muc/muc.h"
 #include "muc/parts.h"
 #include "muc/people/affiliation.h"

@@ -8,19 +8,19 @@
  * otherwise now, or no longer, stays as an ordinary alias, so that its rooms are reached.
  *
  * Limit: HOST_DOMAINS_MAX aliases. */
+#include "account/account.h"
 #include "base/arena.h"
 #include "base/command.h"
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/setting.h"
+#include "core/feature.h"
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/host.h"
 #include "home/node.h"
 #include "home/question.h"
 #include "home/remote.h"
-#include "im/account.h"
-#include "im/feature.h"
 #include "muc/muc.h"
 #include "muc/people/occupant.h"
 #include "muc/people/show.h"

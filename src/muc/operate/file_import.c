@@ -1,4 +1,5 @@
 #include "muc/operate/file_import.h"
+#include "account/account.h"
 #include "archive/archive.h"
 #include "archive/ids.h"
 #include "archive/words.h"
@@ -10,7 +11,6 @@
 #include "codec/xml_read.h"
 #include "home/command_run.h"
 #include "home/here.h"
-#include "im/account.h"
 #include "io/work.h"
 #include "muc/archive/archive.h"
 #include "muc/operate/file_export.h"

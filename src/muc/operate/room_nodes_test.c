@@ -7,11 +7,11 @@
 
 #include <cmocka.h>
 
-#include "im/messaging.h"
-#include "im/moves.h"
-#include "im/test_live.h"
+#include "account/moves.h"
+#include "core/test_live.h"
 #include "muc/muc.h"
 #include "muc/room/settings.h"
+#include "talk/messaging.h"
 
 enum { NODES = 2, WORKERS = 2 };
 

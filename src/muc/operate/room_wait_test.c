@@ -1,7 +1,7 @@
 /* What waits for a room that is being read. */
+#include "core/feature.h"
+#include "core/test_node.h"
 #include "home/host.h"
-#include "im/feature.h"
-#include "im/test_node.h"
 #include "muc/muc.h"
 #include "muc/room/room.h"
 #include "muc/room/rooms.h"

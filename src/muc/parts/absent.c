@@ -9,7 +9,7 @@
 #include "base/buf.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
-#include "im/audience.h"
+#include "core/audience.h"
 #include "muc/parts.h"
 #include "muc/people/affiliation.h"
 #include "muc/people/find.h"

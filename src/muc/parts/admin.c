@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
-#include "im/feature.h"
+#include "core/feature.h"
 #include "muc/muc.h"
 #include "muc/people/affiliation.h"
 #include "muc/people/find.h"

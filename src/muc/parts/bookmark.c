@@ -5,6 +5,8 @@
  * bookmarks stores them. A bookmark that is there already is left as it is. Only accounts of this
  * server get bookmarks. Tasks of one account and room run one after the other, because each first
  * reads what is there. */
+#include "account/account.h"
+#include "account/guest.h"
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/list.h"
@@ -12,12 +14,10 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "core/feature.h"
 #include "home/ask.h"
 #include "home/fan.h"
 #include "home/here.h"
-#include "im/account.h"
-#include "im/feature.h"
-#include "im/guest.h"
 #include "muc/muc.h"
 #include "muc/parts.h"
 #include "muc/people/affiliation.h"

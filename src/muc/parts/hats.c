@@ -13,7 +13,7 @@
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
-#include "im/feature.h"
+#include "core/feature.h"
 #include "muc/muc.h"
 #include "muc/parts.h"
 #include "muc/people/affiliation.h"

@@ -40,7 +40,7 @@ static slice inviter_of(const struct room *r, const struct occupant *o)
 }
 
 /* For an account of this server, who may have blocked the true sender: it is not told to clients
- * (im/message.c takes it off). */
+ * (talk/message.c takes it off). */
 static void sender_write(struct xml_write *x, const struct room *r, slice to, slice bare)
 {
     if (bare.len == 0 || !node_serves(room_node(r), jid_split(to).domain))

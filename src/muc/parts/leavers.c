@@ -1,11 +1,11 @@
 /* leavers: an account that is deleted loses its affiliations and hats with all rooms: the rows go
  * with the account, then the rooms that are in memory forget it. A room whose last owner is gone
  * stays; operators give it another (`room owner`). */
+#include "account/account.h"
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "core/feature.h"
 #include "home/here.h"
-#include "im/account.h"
-#include "im/feature.h"
 #include "muc/muc.h"
 #include "muc/people/affiliation.h"
 #include "muc/room/part.h"

@@ -1,7 +1,7 @@
 /* missed: presence that could not be sent to an occupant of another server is sent again later.
  * Otherwise the occupant would see users who have left, and would not see new ones.
  *
- * An occupant keeps its seat while its server cannot be reached (im/remote_domains.h). Presence
+ * An occupant keeps its seat while its server cannot be reached (remote/remote_domains.h). Presence
  * that cannot be sent in that time comes back to the room as an error (`unsent` in
  * muc/room/part.h). This part notes the nickname, once for each seat. Later it sends the present
  * state: the presence of the occupant with this nickname, as a user who enters would get it, or
@@ -41,10 +41,10 @@
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "core/audience.h"
+#include "core/feature.h"
 #include "home/here.h"
 #include "home/router.h"
-#include "im/audience.h"
-#include "im/feature.h"
 #include "io/timer.h"
 #include "muc/muc.h"
 #include "muc/parts.h"

@@ -4,9 +4,9 @@
  * §18.1). */
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "core/feature.h"
 #include "home/ask.h"
 #include "home/here.h"
-#include "im/feature.h"
 #include "io/timer.h"
 #include "muc/muc.h"
 #include "muc/people/find.h"

@@ -2,7 +2,7 @@
  * enter it without approval, can read it. Only those who may see addresses can see the addresses of
  * authors. */
 #include "archive/words.h"
-#include "im/feature.h"
+#include "core/feature.h"
 #include "muc/archive/request.h"
 #include "muc/muc.h"
 #include "muc/parts.h"

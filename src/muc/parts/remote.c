@@ -1,5 +1,5 @@
-/* abroad: occupants of other servers leave when their server is lost (im/remote_domains.h), with
- * status 333 (XEP-0045 §18.1), or when a rule forbids their domain or their address. When the
+/* abroad: occupants of other servers leave when their server is lost (remote/remote_domains.h),
+ * with status 333 (XEP-0045 §18.1), or when a rule forbids their domain or their address. When the
  * server is back after a failure, it may have forgotten where its users are: all its occupants are
  * sent an empty message, and those that do not exist any more leave as well: AT_ONCE of a worker at
  * a time, with a pause behind them. Those that wait are kept for each domain, as one reference for
@@ -7,10 +7,8 @@
 #include "base/ensure.h"
 #include "base/list.h"
 #include "base/mem.h"
+#include "core/feature.h"
 #include "home/here.h"
-#include "im/feature.h"
-#include "im/foreign.h"
-#include "im/remote_domains.h"
 #include "io/timer.h"
 #include "muc/muc.h"
 #include "muc/parts.h"
@@ -20,6 +18,8 @@
 #include "muc/room/room.h"
 #include "muc/room/rooms.h"
 #include "muc/talk/bounce.h"
+#include "remote/foreign.h"
+#include "remote/remote_domains.h"
 #include "xmpp/jid.h"
 #include "xmpp/ns.h"
 

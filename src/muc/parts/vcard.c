@@ -11,7 +11,7 @@
 #include "base/hex.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
-#include "im/feature.h"
+#include "core/feature.h"
 #include "muc/muc.h"
 #include "muc/parts.h"
 #include "muc/people/affiliation.h"

@@ -4,7 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rand.h"
-#include "im/audience.h"
+#include "core/audience.h"
 #include "muc/people/due.h"
 #include "muc/people/find.h"
 #include "muc/people/pace.h"

@@ -1,7 +1,7 @@
 #include "muc/room/makers.h"
+#include "account/guest.h"
 #include "base/mem.h"
 #include "home/node.h"
-#include "im/guest.h"
 #include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/room/settings.h"

@@ -1,5 +1,5 @@
 #include "muc/room/metrics.h"
-#include "im/feature.h"
+#include "core/feature.h"
 #include "muc/muc.h"
 
 struct metric rooms_metric = {

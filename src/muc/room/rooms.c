@@ -3,14 +3,14 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "base/rand.h"
+#include "core/audience.h"
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/host.h"
-#include "im/audience.h"
-#include "im/iq.h"
 #include "muc/room/makers.h"
 #include "muc/room/part.h"
 #include "muc/room/room.h"
+#include "talk/iq.h"
 
 unsigned rooms_slot;
 static const struct actor_kind *kind;

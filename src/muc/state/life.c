@@ -1,7 +1,7 @@
 #include "muc/state/life.h"
 #include "base/ensure.h"
 #include "base/mem.h"
-#include "im/audience.h"
+#include "core/audience.h"
 #include "io/timer.h"
 #include "muc/archive/history.h"
 #include "muc/people/affiliation.h"

@@ -6,13 +6,13 @@
 #include "codec/xml_elem.h"
 #include "home/router.h"
 #include "home/ticket.h"
-#include "im/message.h"
 #include "io/timer.h"
 #include "muc/archive/history.h"
 #include "muc/room/room.h"
 #include "muc/room/rooms.h"
 #include "muc/state/store.h"
 #include "store/store.h"
+#include "talk/message.h"
 #include "xmpp/archive_id.h"
 
 enum { SUBJECT_BYTES_MAX = 1 << 20, SUBJECTS_MAX = 32, RETRY_MS = 1000 };

@@ -2,8 +2,8 @@
 #include "base/buf.h"
 #include "codec/xml_write.h"
 #include "home/trail.h"
-#include "im/iq.h"
 #include "muc/room/room.h"
+#include "talk/iq.h"
 
 static void answer_error(struct room *r, const struct stanza *st,
                          const struct stanza_error_parts *parts)

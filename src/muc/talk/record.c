@@ -2,13 +2,13 @@
 #include "base/ensure.h"
 #include "base/setting.h"
 #include "codec/xml_write.h"
+#include "core/audience.h"
 #include "home/router.h"
-#include "im/audience.h"
-#include "im/message.h"
 #include "muc/archive/archive.h"
 #include "muc/archive/history.h"
 #include "muc/room/config.h"
 #include "muc/room/room.h"
+#include "talk/message.h"
 #include "xmpp/muc.h"
 
 bool room_records(const struct room *r) { return r->stored && room_logs(&r->config); }

@@ -9,11 +9,10 @@
 #include "codec/xml_elem.h"
 #include "codec/xml_read.h"
 #include "codec/xml_write.h"
+#include "core/audience.h"
 #include "home/node.h"
 #include "home/ticket.h"
 #include "home/trail.h"
-#include "im/audience.h"
-#include "im/message.h"
 #include "muc/archive/archive.h"
 #include "muc/archive/history.h"
 #include "muc/people/find.h"
@@ -31,6 +30,7 @@
 #include "muc/talk/bounce.h"
 #include "muc/talk/record.h"
 #include "muc/talk/send.h"
+#include "talk/message.h"
 #include "xmpp/addresses.h"
 #include "xmpp/archive_id.h"
 #include "xmpp/delivery.h"
@@ -92,7 +92,7 @@ static bool is_verdict(const struct elem *e)
 }
 
 /* By the room, or by an account of ours: the home of that does not look through what the room sends
- * (im/audience.h). */
+ * (core/audience.h). */
 static bool is_our_id(const struct room *r, const struct elem *e)
 {
     struct arena *tmp = room_scratch(r);

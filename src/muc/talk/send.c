@@ -1,8 +1,8 @@
 #include "muc/talk/send.h"
 #include "base/ensure.h"
 #include "base/setting.h"
-#include "im/message.h"
 #include "muc/room/room.h"
+#include "talk/message.h"
 #include "xmpp/delivery.h"
 #include "xmpp/stanza.h"
 

@@ -1,0 +1,176 @@
+#include "gate/s2s/link/s2s_in_pairs.h"
+#include "base/arena.h"
+#include "base/ensure.h"
+#include "base/hex.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/setting.h"
+#include "gate/s2s/find/s2s_demand.h"
+#include "gate/s2s/link/s2s_in_private.h"
+#include "gate/s2s/link/s2s_proof.h"
+#include "gate/s2s/link/s2s_take.h"
+#include "gate/s2s/link/s2s_unproved.h"
+#include "gate/s2s/s2s_home.h"
+#include "gate/s2s/s2s_rows.h"
+#include "gate/stanza_limits.h"
+#include "home/message.h"
+#include "remote/remote_domains.h"
+#include <openssl/sha.h>
+
+enum { UNPROVED_TOLD = 8 };
+
+struct pair *pair_find(const struct s2s_in *s, slice remote, slice local)
+{
+    LIST_EACH (it, &s->pairs) {
+        struct pair *p = CONTAINER_OF(it, struct pair, node);
+        if (slice_eq(pair_remote(p), remote) && slice_eq(pair_local(p), local))
+            return p;
+    }
+    return NULL;
+}
+
+struct pair *pair_add(struct s2s_in *s, slice remote, slice local)
+{
+    if (s->pair_count >= (s->x.state == STREAM_BOUND ? PAIRS_MAX : CLAIMED_MAX))
+        return NULL;
+    struct pair *p = mem_zalloc(sizeof *p + remote.len + local.len);
+    p->how = "";
+    p->since_us = loop_now_us(worker_loop(s->x.worker));
+    p->remote_len = (uint16_t)remote.len;
+    p->local_len = (uint16_t)local.len;
+    memcpy(p->text, remote.ptr, remote.len);
+    memcpy(p->text + remote.len, local.ptr, local.len);
+    list_append(&s->pairs, &p->node);
+    s->pair_count++;
+    return p;
+}
+
+void pair_remove(struct s2s_in *s, struct pair *p)
+{
+    ensure(s->pair_count > 0);
+    list_remove(&p->node);
+    s->pair_count--;
+    mem_free(&p);
+}
+
+void pairs_forget(struct s2s_in *s)
+{
+    while (!list_empty(&s->pairs))
+        pair_remove(s, CONTAINER_OF(s->pairs.next, struct pair, node));
+}
+
+void pair_is_proved(struct s2s_in *s, struct pair *p, const char *how)
+{
+    p->proved = true;
+    p->how = how;
+    s2s_news(s->x.worker, pair_local(p), pair_remote(p), NEWS_CAME);
+    log_info(&log_s2s, LOG_EV("s2s.proved"), LOG_S("domain", pair_remote(p)),
+             LOG_S("local", pair_local(p)), LOG_C("auth", how),
+             LOG_C("tls", s->x.secure ? conn_tls_version(s->x.conn) : "none"),
+             LOG_C("peer", conn_info_text(conn_info(s->x.conn)).text));
+}
+
+static void pairs_tell(const struct s2s_in *s, enum domain_sign sign)
+{
+    LIST_EACH (it, &s->pairs) {
+        const struct pair *p = CONTAINER_OF(it, struct pair, node);
+        if (p->proved)
+            remote_domain_seen(s->x.worker, pair_remote(p), sign);
+    }
+}
+
+void pairs_broken(const struct s2s_in *s) { pairs_tell(s, DOMAIN_BROKEN); }
+void pairs_resumed(const struct s2s_in *s) { pairs_tell(s, DOMAIN_RESUMED); }
+
+slice pairs_write(const struct s2s_in *s)
+{
+    unsigned char whole[SHA256_DIGEST_LENGTH];
+    char *out = arena_alloc_raw(in_scratch(s), PAIRS_MAX * DIGEST_CHARS + 1);
+    size_t len = 0;
+    _Static_assert(PAIRS_MAX * DIGEST_CHARS <= PAIRS_TEXT_MAX, "all of them fit");
+    LIST_EACH (it, &s->pairs) {
+        const struct pair *p = CONTAINER_OF(it, struct pair, node);
+        if (!p->proved)
+            continue;
+        slice remote = pair_remote(p), local = pair_local(p);
+        slice text = slice_of(arena_printf(in_scratch(s), "%.*s/%.*s%s", SLICE_ARG(remote),
+                                           SLICE_ARG(local), s->both ? "/both" : ""));
+        SHA256((const unsigned char *)text.ptr, text.len, whole);
+        ensure(len + DIGEST_CHARS <= PAIRS_MAX * DIGEST_CHARS);
+        hex_encode(out + len, (slice){ (const char *)whole, DIGEST_BYTES });
+        len += DIGEST_CHARS;
+    }
+    return (slice){ out, len };
+}
+
+static bool pair_is_among(slice digest, slice digests)
+{
+    for (size_t i = 0; i + DIGEST_CHARS <= digests.len; i += DIGEST_CHARS)
+        if (slice_eq(pairs_at(digests, i), digest))
+            return true;
+    return false;
+}
+
+bool pairs_are_among(slice digests, slice others)
+{
+    for (size_t i = 0; i + DIGEST_CHARS <= digests.len; i += DIGEST_CHARS)
+        if (!pair_is_among(pairs_at(digests, i), others))
+            return false;
+    return digests.len > 0;
+}
+
+slice in_domain(const struct s2s_in *s, slice attr) { return s2s_attr_domain(&s->x, attr); }
+
+void in_fail_for(struct s2s_in *s, slice remote, slice local, enum stream_error e, slice text)
+{
+    s->asked = &(struct in_asked){ remote.len > 0 ? remote : in_remote(s),
+                                   local.len > 0 ? local : in_local(s) };
+    xstream_fail(&s->x, e, text);
+    s->asked = NULL;
+}
+
+bool in_may_come_from(struct s2s_in *s, slice remote, slice local)
+{
+    struct why why;
+    if (s2s_is_ours(s->x.worker, remote))
+        in_fail_for(s, remote, local, XE_INVALID_FROM, SLICE("this domain is served here"));
+    else if (!s2s_is_partner(s->x.worker, local, remote))
+        in_fail_for(s, remote, local, XE_POLICY_VIOLATION,
+                    SLICE("not a domain that may connect here"));
+    else if (!s2s_tls_fits(s->x.conn, remote, &why))
+        in_fail_for(s, remote, local, XE_POLICY_VIOLATION, slice_of(why.text));
+    else
+        return true;
+    return false;
+}
+
+void in_is_not_admitted(struct s2s_in *s, slice remote, slice local, enum s2s_stage at,
+                        const char *why)
+{
+    ensure(at != S2S_AT_NONE);
+    if (s->unproved == UNPROVED_TOLD)
+        return;
+    s->unproved++;
+    s2s_unproved(s->x.worker,
+                 &(struct s2s_unproved_news){ remote, local,
+                                              slice_of(conn_info_text(conn_info(s->x.conn)).text),
+                                              slice_of(why), (uint8_t)at });
+}
+
+void in_is_unproved(struct s2s_in *s, slice remote, slice local, const char *why)
+{
+    in_is_not_admitted(s, remote, local, S2S_AT_CERTIFICATE, why);
+}
+
+bool in_may_authenticate(const struct s2s_in *s)
+{
+    return s->x.secure || s2s_may_be_plain(in_remote(s));
+}
+
+void in_is_bound(struct s2s_in *s)
+{
+    ensure(s->pair_count > 0);
+    const struct xml_limits limits = limits_of_peer(setting_int(&s2s_stanza_bytes));
+    xml_reader_set_limits(&s->x.reader, &limits);
+    xstream_timer(&s->x);
+}

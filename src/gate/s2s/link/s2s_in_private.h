@@ -1,0 +1,73 @@
+/* s2s_in_private: what the files of s2s_in share: the stream of a server that has connected to us.
+ */
+#pragma once
+#include "gate/s2s/link/s2s_in.h"
+#include "gate/s2s/peer/s2s_peer.h"
+
+struct in_back;
+struct in_flow;
+
+enum { IN_ID_BYTES = 16 };
+
+/* What the peer has asked for: domains of foreign streams and ours, or what stood in their place.
+ */
+struct in_asked {
+    slice remote, local;
+};
+
+/* Before the header is read, remote and local are empty; remote also if the header has no `from`.
+ */
+struct s2s_in {
+    struct xstream x; /* first: it is the owner of the connection */
+    struct s2s_gate *gate;
+    struct peer_key peer; /* its address, as it is counted */
+    struct list pairs;
+    struct in_flow *flow;         /* of s2s_in_flow.h; NULL: nothing is counted */
+    const struct in_asked *asked; /* it is being looked at; NULL: nothing but the header */
+    struct in_back *back;         /* of s2s_in_back.c; NULL: nothing was written to it */
+    uint8_t pair_count;           /* at most PAIRS_MAX */
+    uint8_t failures;             /* of SASL; at most SASL_FAILURES_MAX */
+    uint8_t resumptions;          /* that were asked for; at most RESUMPTIONS_MAX */
+    uint8_t denied;               /* keys of dialback; at most DENIED_MAX */
+    uint8_t unproved;   /* refusals of its certificate that were told; at most UNPROVED_TOLD */
+    uint8_t unjudged;   /* those that nobody could judge; at most UNJUDGED_MAX */
+    uint8_t end;        /* enum peer_end; PEER_END_FRESH: not known yet */
+    bool both;          /* it takes stanzas of ours (XEP-0288) */
+    uint32_t max_bytes; /* ... so large (XEP-0478); 0: it has not said */
+    bool external;      /* its certificate has proved `remote` */
+    bool broken;        /* it has ended without </stream:stream> or an error */
+    bool read;          /* it has ended after our end: what was written to it has been read */
+    bool taken;         /* another one resumes it */
+    bool ending;        /* we end it: see in_end() */
+    bool draining;      /* ... when all that it brought is handled: nothing more is read */
+    bool shut;          /* ... and nothing more is taken: its domains may not connect any more */
+    bool skipped;       /* a stanza was not counted, or counts too late: none behind it is taken */
+    uint16_t remote_len, local_len;
+    uint8_t lang_len;
+    char *domains; /* of the header: remote, local, xml:lang; NULL: not read */
+    char id[2 * IN_ID_BYTES + 1];
+};
+
+#define IN_IS_SHUT SLICE("not a domain that may connect here")
+
+static inline slice in_remote(const struct s2s_in *s)
+{
+    return (slice){ s->domains, s->remote_len };
+}
+static inline slice in_local(const struct s2s_in *s)
+{
+    return slice_from((slice){ s->domains, (size_t)s->remote_len + s->local_len }, s->remote_len);
+}
+static inline slice in_lang(const struct s2s_in *s)
+{
+    return (slice){ s->domains + s->remote_len + s->local_len, s->lang_len };
+}
+/* Ends it: what was written back is confirmed first, and what has come is handled, for a few
+ * seconds in all. A stream that counts is read no more then; another one is read until its peer
+ * ends it (RFC 6120 §4.4). */
+void in_end(struct s2s_in *s);
+void in_end_goes_on(struct s2s_in *s); /* something of that has happened */
+static inline struct arena *in_scratch(const struct s2s_in *s)
+{
+    return loop_scratch(worker_loop(s->x.worker));
+}

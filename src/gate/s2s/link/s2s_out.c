@@ -1,0 +1,792 @@
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/ensure.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "codec/xml_write.h"
+#include "gate/s2s/find/s2s_demand.h"
+#include "gate/s2s/find/s2s_find.h"
+#include "gate/s2s/link/s2s_in_sm.h"
+#include "gate/s2s/link/s2s_out_private.h"
+#include "gate/s2s/link/s2s_out_sm.h"
+#include "gate/s2s/link/s2s_proof.h"
+#include "gate/s2s/link/s2s_take.h"
+#include "gate/s2s/peer/s2s_keys.h"
+#include "gate/s2s/peer/s2s_peer.h"
+#include "gate/s2s/s2s_domains.h"
+#include "gate/s2s/s2s_rows.h"
+#include "gate/s2s/s2s_words.h"
+#include "gate/stanza_limits.h"
+#include "gate/stream_limits.h"
+#include "io/tls.h"
+#include "io/tls_client.h"
+#include "remote/foreign.h"
+#include "remote/remote_domains.h"
+#include "xmpp/ns.h"
+#include <stdio.h>
+#include <string.h>
+
+enum { PATIENCE_MS = 2000, ENDING_MS = 2000 };
+
+static void out_greet(struct xstream *x)
+{
+    const struct s2s_out *o = s2s_out_of(x);
+    if (o->peer == NULL)
+        return;
+    xstream_open(x, &(struct xstream_header){ .ns = NS_SERVER,
+                                              .from = out_local(o),
+                                              .to = out_remote(o),
+                                              .version = SLICE("1.0"),
+                                              .dialback = true });
+}
+
+/* The stream is of no use, and why. */
+#define OUT_ENDS(o, at, e, hard, ...)                                                              \
+    do {                                                                                           \
+        s2s_peer_blame((o)->peer, at, e, hard, __VA_ARGS__);                                       \
+        xstream_close(&(o)->x, (slice){ 0 });                                                      \
+    } while (0)
+
+static void out_failed(struct xstream *x, enum stream_error e, slice text)
+{
+    struct s2s_out *o = s2s_out_of(x);
+    if (o->peer == NULL)
+        return;
+    s2s_flow_last_ack(s2s_out_flow(x));
+    o->end = PEER_END_BROKEN;
+    s2s_peer_blame(o->peer, s2s_out_stage(o, e == XE_CONNECTION_TIMEOUT), SE_REMOTE_SERVER_TIMEOUT,
+                   false, "we ended the stream: %s%s%.*s", stream_error_name(e),
+                   text.len > 0 ? ": " : "", SLICE_ARG(text));
+}
+
+static void out_heard(struct xstream *x, const struct elem *error)
+{
+    struct s2s_out *o = s2s_out_of(x);
+    struct elem condition, text;
+    slice words = { 0 };
+    o->end = PEER_END_BROKEN;
+    if (o->peer == NULL)
+        return;
+    if (o->auth != OUT_NOTHING)
+        remote_domain_seen(x->worker, out_remote(o), DOMAIN_BROKEN);
+    if (!elem_first(error, &condition))
+        return;
+    if (s2s_is_offended(condition.name))
+        o->end = PEER_END_THEIRS;
+    if (slice_is(condition.name, "see-other-host"))
+        s2s_peer_see_other(o->peer, elem_text(&condition, out_scratch(o)));
+    if (elem_child(error, "text", NS_STREAM_ERROR, &text))
+        words = elem_text(&text, out_scratch(o));
+    bool unknown = !o->up && slice_is(condition.name, "host-unknown");
+    enum s2s_stage at = s2s_out_stage(o, false);
+    s2s_peer_blame(o->peer, o->up ? at : s2s_stage_said(at, condition.name),
+                   unknown ? SE_REMOTE_SERVER_NOT_FOUND : SE_REMOTE_SERVER_TIMEOUT, false,
+                   "the server says: %.*s%s%.*s",
+                   (int)(condition.name.len < 64 ? condition.name.len : 64), condition.name.ptr,
+                   words.len > 0 ? ": " : "", (int)(words.len < 128 ? words.len : 128), words.ptr);
+}
+
+/* Without XEP-0198, an end that answers ours says that all was read that came before ours (RFC 6120
+ * §4.4); so does the end of the connection, behind both. */
+static bool out_end_confirms(const struct s2s_out *o, enum xstream_end why)
+{
+    return o->sm == OUT_NO_SM && o->x.end_sent && (why == XSTREAM_ENDED || o->peer_ended) &&
+           o->end == PEER_END_ORDERLY && conn_has_arrived(o->x.conn);
+}
+
+static void out_gone(struct xstream *x, enum xstream_end why)
+{
+    struct s2s_out *o = s2s_out_of(x);
+    bool ended = why == XSTREAM_ENDED || (why == XSTREAM_LOST && o->peer_ended);
+    if (ended)
+        s2s_flow_last_ack(s2s_out_flow(x));
+    if (o->peer == NULL)
+        return;
+    if (o->end == PEER_END_FRESH)
+        o->end = ended                   ? PEER_END_ORDERLY
+                 : s2s_is_broken(x, why) ? PEER_END_THEIRS
+                                         : PEER_END_BROKEN;
+    if (!ended && o->auth != OUT_NOTHING)
+        remote_domain_seen(x->worker, out_remote(o), DOMAIN_BROKEN);
+    if (why == XSTREAM_BROKEN)
+        s2s_peer_blame(o->peer, s2s_out_stage(o, false), SE_REMOTE_SERVER_TIMEOUT, false,
+                       "the connection failed: %s", conn_error(x->conn));
+    if (o->up && out_end_confirms(o, why))
+        s2s_peer_confirm_all(o->peer);
+}
+
+static void out_closing(struct xstream *x)
+{
+    struct s2s_out *o = s2s_out_of(x);
+    struct s2s_peer *p = o->peer;
+    o->peer = NULL;
+    timer_cancel(&o->patience);
+    timer_cancel(&o->wait);
+    loop_defer_cancel(&o->ask);
+    if (p == NULL)
+        return;
+    if (!o->up)
+        o->end = o->anew ? PEER_END_ANEW : PEER_END_FRESH;
+    else if (o->end == PEER_END_FRESH)
+        o->end = PEER_END_ORDERLY;
+    s2s_peer_lost(p, (enum peer_end)o->end);
+}
+
+/* Ends (RFC 6120 §4.4). Nothing more is written. What has come is handled and acknowledged first,
+ * then our half ends, and the server has some time to confirm what it got and to end its own. */
+
+static void out_sends_end(struct s2s_out *o)
+{
+    if (o->sm >= OUT_ENABLING && !s2s_asked_for_all(&o->asked))
+        xstream_write(&o->x, SLICE("<r xmlns='" NS_SM "'/>"));
+    s2s_flow_last_ack(s2s_out_flow(&o->x));
+    xstream_send_end(&o->x);
+    s2s_peer_set_session(o->peer, (slice){ 0 }, 0); /* it ends with the stream (XEP-0198 §5) */
+    timer_set(worker_loop(o->x.worker), &o->wait, ENDING_MS);
+    if (o->draining)
+        xstream_go(&o->x);
+    o->draining = false;
+}
+
+static void out_has_drained(struct s2s_out *o)
+{
+    ensure(o->draining && o->up);
+    if (o->peer_ended)
+        xstream_end(&o->x, XSTREAM_ENDED);
+    else
+        out_sends_end(o);
+}
+
+void s2s_out_end(struct s2s_out *o)
+{
+    ensure(o->up);
+    if (o->x.end_sent || o->draining)
+        return;
+    if (!s2s_flow_is_due(s2s_out_flow(&o->x))) {
+        out_sends_end(o);
+        return;
+    }
+    o->draining = true;
+    xstream_wait(&o->x);
+    timer_set(worker_loop(o->x.worker), &o->wait, ENDING_MS);
+}
+
+/* The server has ended its half: it hears first what became of its last stanzas, and the end of the
+ * connection says what became of ours. */
+static bool out_drains(struct xstream *x)
+{
+    struct s2s_out *o = s2s_out_of(x);
+    if (o->peer == NULL || !o->up || x->end_sent || o->draining)
+        return false;
+    if (!s2s_flow_is_due(s2s_out_flow(x)) &&
+        (o->sm != OUT_NO_SM || !s2s_peer_is_unconfirmed(o->peer)))
+        return false;
+    o->peer_ended = true;
+    s2s_peer_event(o->peer, PEER_CLOSE);
+    return true;
+}
+
+/* Neither the answer to <r/>, nor the end of the server; or what came is not handled, as while a
+ * disk stands still: after a break, <resume/> says what has come (XEP-0198 §5). */
+static void out_waits_in_vain(struct timer *t, struct loop *loop)
+{
+    struct s2s_out *o = CONTAINER_OF(t, struct s2s_out, wait);
+    (void)loop;
+    if (o->draining && (o->sm != OUT_COUNTS || s2s_peer_session(o->peer).len == 0)) {
+        out_has_drained(o);
+        return;
+    }
+    if (!o->x.end_sent && !o->draining)
+        s2s_peer_blame(o->peer, S2S_AT_NO_ANSWER, SE_REMOTE_SERVER_TIMEOUT, false,
+                       "it does not confirm what it is sent (s2s.ack-timeout)");
+    o->end = PEER_END_BROKEN;
+    xstream_abort(&o->x);
+}
+
+void s2s_out_close(struct s2s_out *o)
+{
+    s2s_flow_last_ack(s2s_out_flow(&o->x));
+    xstream_close(&o->x, (slice){ 0 });
+}
+
+/* The header of the server, and its certificate. */
+
+static bool out_server_fits(struct s2s_out *o)
+{
+    struct why why;
+    enum s2s_stage flaw = !o->x.secure
+                              ? S2S_AT_NONE
+                              : s2s_server_flaw(o->x.conn, out_remote(o), out_scratch(o), &why);
+    if (flaw == S2S_AT_NONE)
+        return true;
+    OUT_ENDS(o, flaw, SE_REMOTE_SERVER_TIMEOUT, true, "%s", why.text);
+    return false;
+}
+
+static void out_header(struct xstream *x, slice unit)
+{
+    struct s2s_out *o = s2s_out_of(x);
+    slice id = xstream_attr(x, unit, SLICE("id"));
+    if (!s2s_header_fits(x, unit, out_remote(o)) || !out_server_fits(o))
+        return;
+    mem_free(&o->id);
+    if (id.len > 0 && id.len <= DIALBACK_ID_MAX) {
+        o->id = mem_alloc(id.len + 1);
+        memcpy(o->id, id.ptr, id.len);
+        o->id[id.len] = '\0';
+    }
+    slice lang = xstream_attr(x, unit, SLICE("xml:lang"));
+    o->lang_len = lang.len > OUT_LANG_MAX || xml_needs_escape(lang) ? 0 : (uint8_t)lang.len;
+    if (o->lang_len > 0)
+        memcpy(o->lang, lang.ptr, lang.len);
+    xstream_now(x, STREAM_GOT_HEADER);
+}
+
+/* Both directions on one stream (XEP-0288). What the server sends on it is of the domain that we
+ * have opened it to: its certificate says so; or only that it is where we find the server of that
+ * domain, which is as much as dialback says. */
+static bool out_may_be_both(struct s2s_out *o)
+{
+    struct why why;
+    return setting_bool(&s2s_bidi) && o->x.secure &&
+           (s2s_demand_of(out_remote(o)).dialback ||
+            s2s_certificate_proves(o->x.conn, out_remote(o), out_scratch(o), &why));
+}
+
+static void out_ask_both(struct s2s_out *o)
+{
+    if (!o->has_both || o->both)
+        return;
+    o->both = true;
+    s2s_write_both(&o->x);
+}
+
+/* Dialback. */
+
+static bool out_begin_dialback(struct s2s_out *o)
+{
+    char key[DIALBACK_KEY_LEN + 1];
+    struct dialback d = { .receiving = out_remote(o),
+                          .originating = out_local(o),
+                          .stream_id = slice_of(o->id) };
+    if (o->id == NULL || !s2s_key(key, &d, out_scratch(o)))
+        return false;
+    s2s_write_key(&o->x, out_local(o), out_remote(o), slice_of(key));
+    xstream_now(&o->x, STREAM_ASK_DIALBACK);
+    return true;
+}
+
+static void out_ask_keys(struct s2s_out *o)
+{
+    struct s2s_question q;
+    while (s2s_keys_next(o->peer, &q))
+        s2s_write_question(&o->x, out_local(o), out_remote(o), q.stream_id, q.key);
+}
+
+static void out_authenticate(struct s2s_out *o)
+{
+    out_ask_both(o);
+    if (o->external == EXTERNAL_OFFERED) {
+        xstream_now(&o->x, STREAM_ASK_SASL);
+        s2s_write_external(&o->x, out_local(o));
+    } else if (!s2s_demand_of(out_remote(o)).dialback)
+        OUT_ENDS(o, S2S_AT_AUTHENTICATION, SE_REMOTE_SERVER_TIMEOUT,
+                 !s2s_external_passes((enum s2s_external)o->external), "%s",
+                 s2s_without_dialback((enum s2s_external)o->external,
+                                      s2s_peer_external_said(o->peer), out_scratch(o)));
+    else if (!out_begin_dialback(o))
+        OUT_ENDS(o, S2S_AT_AUTHENTICATION, SE_REMOTE_SERVER_TIMEOUT, true,
+                 "no key for dialback can be made");
+}
+
+/* The answers have not come in time. Stanzas wait for the next stream from its beginning, so it
+ * authenticates first. */
+static void out_impatient(struct timer *t, struct loop *loop)
+{
+    struct s2s_out *o = CONTAINER_OF(t, struct s2s_out, patience);
+    (void)loop;
+    if (o->x.state != STREAM_FEATURES)
+        return;
+    o->anew = true;
+    xstream_close(&o->x, (slice){ 0 });
+}
+
+/* The authentication of EXTERNAL restarts the stream: not while an answer is awaited. Peers can
+ * make us ask at any time: what is not asked yet waits until the stanzas have a stream. */
+void s2s_out_go_on(struct s2s_out *o)
+{
+    bool early = o->x.state == STREAM_FEATURES, up = o->up;
+    ensure(xstream_here(&o->x));
+    if (o->peer == NULL)
+        return;
+    if (early && s2s_peer_sends(o->peer)) {
+        if (!s2s_keys_wait(o->peer)) {
+            /* a question alone may have made it long ago */
+            o->x.opened_us = loop_now_us(worker_loop(o->x.worker));
+            xstream_timer(&o->x);
+            out_authenticate(o);
+        } else if (!timer_is_set(&o->patience))
+            timer_set(worker_loop(o->x.worker), &o->patience, PATIENCE_MS);
+    } else if (early || up || o->x.state == STREAM_CHECKING) {
+        out_ask_keys(o);
+    }
+}
+
+/* Stanzas may be written now. <enable/> goes before them, and they count from there, also if the
+ * answer is late. */
+void s2s_out_takes_stanzas(struct s2s_out *o)
+{
+    bool resumed = o->sm == OUT_COUNTS;
+    o->up = true;
+    xstream_timer(&o->x);
+    if (!resumed && o->has_sm) {
+        o->sm = OUT_ENABLING;
+        xstream_write(&o->x, SLICE("<enable xmlns='" NS_SM "' resume='true'/>"));
+    }
+    if (!resumed)
+        s2s_peer_set_session(o->peer, (slice){ 0 }, 0);
+    s2s_peer_opened(o->peer, o->sm != OUT_NO_SM, !resumed);
+    if (o->peer != NULL)
+        s2s_out_go_on(o);
+}
+
+struct in_flow *s2s_out_flow(const struct xstream *x)
+{
+    const struct s2s_out *o = s2s_out_const(x);
+    return o->peer == NULL || !o->both ? NULL : s2s_peer_flow(o->peer);
+}
+
+/* Of a session whose stream had both directions, the other server hears what has come on that. */
+static void out_resume(struct s2s_out *o)
+{
+    struct in_flow *f = s2s_out_flow(&o->x);
+    struct buf b;
+    struct xml_write w;
+    o->sm = OUT_RESUMING;
+    o->resume_due = f != NULL && !s2s_flow_is_known(f);
+    if (o->resume_due)
+        return;
+    xml_begin(&w, &b, XML_PART_MAX);
+    xml_open(&w, "resume", NS_SM);
+    xml_attr_int(&w, "h", f == NULL ? 0 : s2s_flow_h(f));
+    xml_attr(&w, "previd", s2s_peer_session(o->peer));
+    xml_close(&w);
+    xstream_write_buf(&o->x, &b);
+}
+
+void s2s_out_flow_rests(struct xstream *x)
+{
+    struct s2s_out *o = s2s_out_of(x);
+    if (o->resume_due && !s2s_flow_is_lost(s2s_out_flow(x)))
+        out_resume(o);
+    else if (o->draining)
+        out_has_drained(o);
+}
+
+/* It begins to take what the server sends, if that may send anything. */
+static void out_begin_both(struct s2s_out *o)
+{
+    bool goes_on = s2s_peer_begins(o->peer, &o->x, o->both, o->has_sm);
+    if (!goes_on)
+        s2s_peer_set_session(o->peer, (slice){ 0 }, 0);
+    if (!o->both)
+        return;
+    const struct xml_limits limits = limits_of_peer(setting_int(&s2s_stanza_bytes));
+    xml_reader_set_limits(&o->x.reader, &limits);
+}
+
+static void out_is_up(struct s2s_out *o, enum out_auth how)
+{
+    ensure(o->auth == OUT_NOTHING && o->x.state == STREAM_BOUND);
+    o->auth = (uint8_t)how;
+    o->wrote_us = loop_now_us(worker_loop(o->x.worker));
+    xstream_timer(&o->x);
+    log_info(&log_s2s, LOG_EV("s2s.up"), LOG_S("domain", out_remote(o)),
+             LOG_S("local", out_local(o)),
+             LOG_C("auth", how == OUT_EXTERNAL ? "certificate" : "dialback"),
+             LOG_C("tls", o->x.secure ? conn_tls_version(o->x.conn) : "none"),
+             LOG_C("both", o->both ? "yes" : "no"), LOG_S("host", o->host),
+             LOG_C("peer", conn_info_text(conn_info(o->x.conn)).text));
+    out_begin_both(o);
+    if (o->has_sm && s2s_peer_session(o->peer).len > 0)
+        out_resume(o);
+    else
+        s2s_out_takes_stanzas(o);
+}
+
+/* Features, and answers. */
+
+static enum s2s_external out_external(const struct s2s_out *o, const struct elem *features)
+{
+    const struct s2s_demand demand = s2s_demand_of(out_remote(o));
+    if (!o->x.secure || !demand.external)
+        return EXTERNAL_NOT_WANTED;
+    if (!s2s_offers_external(features, out_scratch(o)))
+        return EXTERNAL_NOT_OFFERED;
+    return demand.dialback ? s2s_peer_external(o->peer) : EXTERNAL_OFFERED;
+}
+
+static void out_features(struct s2s_out *o, const struct elem *e)
+{
+    struct elem child;
+    bool starttls = elem_child(e, "starttls", NS_TLS, &child);
+    o->has_sm = elem_child(e, "sm", NS_SM, &child);
+    o->max_bytes = stream_limits_read(e, out_scratch(o));
+    xstream_now(&o->x, STREAM_GOT_FEATURES);
+    if (o->x.state == STREAM_AUTHED) {
+        xstream_now(&o->x, STREAM_IS_BOUND);
+        out_is_up(o, OUT_EXTERNAL);
+    } else if (!o->x.secure && starttls) {
+        xstream_now(&o->x, STREAM_ASK_TLS);
+        xstream_write(&o->x, SLICE("<starttls xmlns='" NS_TLS "'/>"));
+    } else if (!o->x.secure && !s2s_peer_may_be_plain(o->peer)) {
+        OUT_ENDS(o, S2S_AT_TLS, SE_REMOTE_SERVER_TIMEOUT, true,
+                 "it offers no TLS (s2s.require-tls)");
+    } else {
+        o->has_both = elem_child(e, "bidi", NS_BIDI_FEATURE, &child) && out_may_be_both(o);
+        o->external = (uint8_t)out_external(o, e);
+        s2s_out_go_on(o); /* many servers know dialback without saying so */
+    }
+}
+
+static void out_start_tls(struct s2s_out *o)
+{
+    static const slice alpn[] = { SLICE_INIT("xmpp-server") };
+    struct s2s_gate *g = s2s_peer_gate(o->peer);
+    struct tls_trust *trust = tls_trusted_get(g->trusted);
+    o->tls_version = s2s_tls_version(g); /* before: a change behind it counts as one */
+    struct tls_ctx *own = s2s_tls(g);
+    conn_start_tls_client(
+        o->x.conn,
+        &(struct tls_call){ .server_name = s2s_server_name(out_remote(o), out_scratch(o)),
+                            .alpn = alpn,
+                            .alpn_count = 1,
+                            .trust = trust,
+                            .demand = TLS_REPORT,
+                            .own = own,
+                            .own_domain = s2s_ascii(out_local(o), out_scratch(o)) });
+    tls_trust_unref(&trust);
+    tls_ctx_unref(&own);
+}
+
+static void out_tls(struct s2s_out *o)
+{
+    xstream_now(&o->x, STREAM_GOT_PROCEED);
+    out_start_tls(o);
+}
+
+static void out_sasl(struct s2s_out *o, const struct elem *e)
+{
+    if (slice_is(e->name, "success")) {
+        xstream_now(&o->x, STREAM_PASSED);
+        xstream_restart(&o->x);
+    } else if (slice_is(e->name, "failure")) {
+        char said[EXTERNAL_SAID_MAX];
+        enum s2s_external how = s2s_external_failed(said, e, out_scratch(o));
+        o->external = (uint8_t)how;
+        s2s_peer_external_failed(o->peer, how, said, o->tls_version);
+        xstream_now(&o->x, STREAM_REFUSED);
+        s2s_out_go_on(o);
+    } else {
+        xstream_fail(&o->x, XE_UNSUPPORTED_STANZA_TYPE, SLICE("not an answer of EXTERNAL"));
+    }
+}
+
+/* `from` and `to` of an answer are the domain of the server and one of ours. */
+static bool out_answers_us(struct s2s_out *o, const struct elem *e, slice *local)
+{
+    struct arena *tmp = out_scratch(o);
+    slice from;
+    return jid_prep_domain(elem_attr(e, "from", tmp), tmp, &from) == OK &&
+           jid_prep_domain(elem_attr(e, "to", tmp), tmp, local) == OK &&
+           slice_eq(from, out_remote(o));
+}
+
+static bool out_result(struct s2s_out *o, const struct elem *e, slice local)
+{
+    slice type = elem_attr(e, "type", out_scratch(o));
+    if (!slice_eq(local, out_local(o)) || o->x.state != STREAM_CHECKING)
+        return false;
+    if (slice_is(type, "valid")) {
+        xstream_now(&o->x, STREAM_PASSED_ON);
+        out_is_up(o, OUT_DIALBACK);
+    } else {
+        enum s2s_external before = (enum s2s_external)o->external;
+        OUT_ENDS(o, S2S_AT_AUTHENTICATION, SE_REMOTE_SERVER_TIMEOUT,
+                 !slice_is(type, "error") && !s2s_external_passes(before), "%s",
+                 s2s_key_refused(e, before, s2s_peer_external_said(o->peer), out_scratch(o)));
+    }
+    return true;
+}
+
+static bool out_verified(struct s2s_out *o, const struct elem *e)
+{
+    struct arena *tmp = out_scratch(o);
+    slice type = elem_attr(e, "type", tmp);
+    enum s2s_verdict v = slice_is(type, "valid")     ? S2S_VALID
+                         : slice_is(type, "invalid") ? S2S_INVALID
+                                                     : S2S_UNKNOWN;
+    if (!s2s_keys_answer(o->peer, elem_attr(e, "id", tmp), v))
+        return false;
+    s2s_out_go_on(o);
+    return true;
+}
+
+/* An element that answers nothing ends the stream: the server has another one for its stanzas. */
+static void out_answer(struct s2s_out *o, const struct elem *e)
+{
+    bool known = false;
+    slice local;
+    if (slice_is(e->ns_uri, NS_DIALBACK) && out_answers_us(o, e, &local)) {
+        if (slice_is(e->name, "result"))
+            known = out_result(o, e, local);
+        else if (slice_is(e->name, "verify") && slice_eq(local, out_local(o)))
+            known = out_verified(o, e);
+    }
+    if (!known)
+        xstream_fail(&o->x, XE_UNSUPPORTED_STANZA_TYPE,
+                     SLICE("nothing was asked that this answers"));
+}
+
+static void out_element(struct xstream *x, const struct xstream_unit *u)
+{
+    struct s2s_out *o = s2s_out_of(x);
+    switch (u->step.action) {
+    case STREAM_DO_CHOOSE:
+        out_features(o, &u->elem);
+        break;
+    case STREAM_DO_TLS:
+        out_tls(o);
+        break;
+    case STREAM_DO_SASL:
+        out_sasl(o, &u->elem);
+        break;
+    case STREAM_DO_ANSWER:
+        out_answer(o, &u->elem);
+        break;
+    default:
+        ensure_debug(false);
+        break;
+    }
+}
+
+/* Of a stream of one direction: the answer to our ping is all that may come on it. */
+static bool out_pong(struct s2s_out *o, const struct elem *e)
+{
+    struct arena *tmp = out_scratch(o);
+    slice type = elem_attr(e, "type", tmp),
+          remote = s2s_attr_domain(&o->x, elem_attr(e, "from", tmp)),
+          local = s2s_attr_domain(&o->x, elem_attr(e, "to", tmp));
+    if (!o->up || o->peer == NULL || o->x.end_sent || !slice_is(e->name, "iq") ||
+        !slice_is(e->ns_uri, NS_SERVER) || !(slice_is(type, "result") || slice_is(type, "error")) ||
+        !slice_eq(remote, out_remote(o)))
+        return false;
+    return slice_eq(local, out_local(o)) && s2s_peer_ponged(o->peer, elem_attr(e, "id", tmp));
+}
+
+static void out_other(struct xstream *x, slice unit)
+{
+    struct s2s_out *o = s2s_out_of(x);
+    struct elem e;
+    if (!xstream_elem(x, unit, &e))
+        xstream_fail(x, XE_INVALID_XML, (slice){ 0 });
+    else if (!o->both && out_pong(o, &e))
+        return;
+    else if (!slice_is(e.ns_uri, NS_SM))
+        out_answer(o, &e);
+    else if (!s2s_out_sm(o, &e))
+        xstream_fail(x, XE_UNSUPPORTED_STANZA_TYPE, SLICE("nothing was asked that this answers"));
+}
+
+/* It hears no more of what comes. If it counts, it sends that again. */
+static bool out_takes(const struct s2s_out *o)
+{
+    return o->sm != OUT_COUNTS || !(o->x.end_sent || o->skipped);
+}
+
+/* Only of the domain that it was opened to, to ours that is proved on it. */
+static bool out_may_send(struct xstream *x, slice remote, slice local)
+{
+    struct s2s_out *o = s2s_out_of(x);
+    bool banned = (x->end_sent || !o->up) && s2s_ban(x->worker, local, remote) != NULL;
+    o->skipped |= banned;
+    if (banned || !out_takes(o))
+        return false;
+    if (slice_eq(remote, out_remote(o)) && slice_eq(local, out_local(o))) {
+        remote_domain_heard(x->worker, remote, &o->heard_us);
+        return true;
+    }
+    xstream_fail(x, XE_INVALID_FROM, SLICE("this stream is not of these domains"));
+    return false;
+}
+
+static void out_route(struct xstream *x, struct stanza *st) { s2s_flow_route(s2s_out_flow(x), st); }
+
+/* A stanza that is not taken is not counted: h of the next stream would say that it was. */
+static struct in_flow *out_counted(const struct xstream *x)
+{
+    return out_takes(s2s_out_const(x)) ? s2s_out_flow(x) : NULL;
+}
+
+static bool out_counts(const struct xstream *x) { return s2s_out_const(x)->sm == OUT_COUNTS; }
+
+static void out_leaves(struct xstream *x)
+{
+    struct s2s_out *o = s2s_out_of(x);
+    o->skipped = true;
+    if (o->up)
+        s2s_peer_event(o->peer, PEER_CLOSE);
+}
+
+static void out_stanza(struct xstream *x, slice unit)
+{
+    static const struct s2s_taker taker = { out_may_send, out_other,  out_route,
+                                            out_counted,  out_counts, out_leaves };
+    const struct s2s_out *o = s2s_out_of(x);
+    if (o->both)
+        s2s_take(x, unit, (slice){ o->lang, o->lang_len }, &taker);
+    else
+        out_other(x, unit);
+}
+
+/* Output and time. */
+
+uint32_t s2s_out_max_bytes(const struct s2s_out *o) { return o->max_bytes; }
+
+void s2s_out_write(struct s2s_out *o, const struct stanza *st, const struct stanza_note *note)
+{
+    ensure(o->up && o->x.state != STREAM_CLOSED && !o->x.end_sent);
+    struct stanza *other = foreign_outward(o->x.worker, st);
+    xstream_tcp.stanza(&o->x, other != NULL ? other : st, note);
+    stanza_unref(&other);
+    metric_add_to(&s2s_stanzas, S2S_SENT, 1);
+    s2s_domain_stanza(out_remote(o), true);
+    o->wrote_us = loop_now_us(worker_loop(o->x.worker));
+    s2s_out_ask_between(o);
+    s2s_out_ask_later(o);
+    if (conn_is_high(o->x.conn))
+        s2s_peer_full(o->peer, true);
+}
+
+static void out_slow(struct xstream *x, bool on)
+{
+    struct s2s_out *o = s2s_out_of(x);
+    if (!on && o->up && o->peer != NULL)
+        s2s_peer_full(o->peer, false);
+}
+
+static uint64_t out_due_ms(const struct xstream *x)
+{
+    return s2s_out_const(x)->up ? (uint64_t)setting_int(&s2s_idle)
+                                : xstream_left_ms(x, S2S_LOGIN_MS);
+}
+
+static void out_idle(struct xstream *x)
+{
+    struct s2s_out *o = s2s_out_of(x);
+    uint64_t last_us =
+                 o->both && xstream_last_us(x) > o->wrote_us ? xstream_last_us(x) : o->wrote_us,
+             quiet_ms = (loop_now_us(worker_loop(x->worker)) - last_us) / 1000;
+    uint64_t idle_ms = (uint64_t)setting_int(&s2s_idle);
+    bool waits = (s2s_keys_wait(o->peer) && quiet_ms < idle_ms + S2S_LOGIN_MS) ||
+                 s2s_peer_is_unconfirmed(o->peer) || s2s_flow_is_due(s2s_out_flow(x)) ||
+                 x->end_sent || o->draining;
+    if (!o->up) /* it does not answer <resume/> */
+        xstream_fail(x, XE_CONNECTION_TIMEOUT, SLICE("the stream was not resumed in time"));
+    else if (quiet_ms >= idle_ms && !waits)
+        s2s_peer_event(o->peer, PEER_CLOSE);
+    else
+        timer_set(worker_loop(x->worker), &x->timer,
+                  quiet_ms >= idle_ms ? 1000 : idle_ms - quiet_ms + 100);
+}
+
+static void out_free(struct xstream *x)
+{
+    struct s2s_out *o = s2s_out_of(x);
+    ensure(o->peer == NULL);
+    xstream_fini(x);
+    metric_add_to(&s2s_streams, S2S_SENT, -1);
+    mem_free(&o->id);
+    slice_release(&o->host);
+    mem_free(&o);
+}
+
+static void out_check(const struct xstream *x)
+{
+    const struct s2s_out *o = (const struct s2s_out *)x;
+    ensure((o->peer == NULL) == (x->state == STREAM_CLOSED));
+    ensure((x->state == STREAM_BOUND) <= (o->auth != OUT_NOTHING));
+    ensure(o->up <= (o->auth != OUT_NOTHING));
+    ensure(o->asked.open == 0 || o->sm >= OUT_ENABLING);
+    ensure(!o->draining || o->up);
+}
+
+static const struct xstream_rates out_rates = { &s2s_stanza_rate, &s2s_byte_rate };
+static const struct xstream_ops out_ops = { .rates = &out_rates,
+                                            .reads_last = true,
+                                            .late = "it was not ready for stanzas in time",
+                                            .greet = out_greet,
+                                            .header = out_header,
+                                            .element = out_element,
+                                            .stanza = out_stanza,
+                                            .heard = out_heard,
+                                            .drains = out_drains,
+                                            .gone = out_gone,
+                                            .closing = out_closing,
+                                            .failed = out_failed,
+                                            .slow = out_slow,
+                                            .due_ms = out_due_ms,
+                                            .idle = out_idle,
+                                            .free = out_free,
+                                            .check = out_check };
+
+struct s2s_out *s2s_out_start(struct s2s_peer *p, const struct s2s_found *found)
+{
+    struct worker *w = worker_here();
+    struct s2s_out *o = mem_new(struct s2s_out);
+    o->peer = p;
+    o->direct = found->tls;
+    o->host = slice_keep(found->host);
+    o->patience.fn = out_impatient;
+    o->wait.fn = out_waits_in_vain;
+    o->x.ops = &out_ops;
+    o->x.way = &xstream_tcp;
+    o->x.role = STREAM_TO_SERVER;
+    o->x.conn = found->conn;
+    xstream_init(&o->x, w,
+                 &(struct xml_limits){
+                     .unit_bytes = S2S_HEADER_BYTES, .depth = 32, .attrs = 64, .name_bytes = 256 });
+    xstream_adopt(&o->x, w, &s2s_worker(s2s_peer_gate(p), w)->out);
+    metric_add_to(&s2s_streams, S2S_SENT, 1);
+    xstream_timer(&o->x);
+    if (found->tls)
+        out_start_tls(o);
+    conn_start(found->conn, &xstream_conn_ops, o);
+    out_greet(&o->x);
+    return o;
+}
+
+enum s2s_stage s2s_out_stage(const struct s2s_out *o, bool late)
+{
+    return s2s_stage_of(&o->x, o->direct, late);
+}
+
+uint64_t s2s_out_id(const struct s2s_out *o) { return o->x.id; }
+const struct conn *s2s_out_conn(const struct s2s_out *o) { return o->x.conn; }
+slice s2s_out_host(const struct s2s_out *o) { return o->host; }
+
+bool s2s_out_is_pinned(const struct s2s_out *o)
+{
+    return o->x.conn != NULL && s2s_is_pinned(o->x.conn, out_remote(o), out_scratch(o));
+}
+
+void s2s_out_describe(const struct s2s_out *o, const char **tls, const char **auth)
+{
+    static const char *const names[] = {
+        [OUT_NOTHING] = "", [OUT_EXTERNAL] = "certificate", [OUT_DIALBACK] = "dialback"
+    };
+    *tls = o->x.secure ? conn_tls_version(o->x.conn) : "";
+    *auth = names[o->auth];
+}

@@ -1,0 +1,31 @@
+/* outgoing_answer: an error of another server for a message of an account. The message may be one
+ * that was acknowledged, and nobody else says that it is lost. So the error is kept as one of ours
+ * is (remote/outgoing_bounce.h), until a client of the account has it: the one that it is for, or,
+ * if that is gone, the others, or the next one that logs in. RFC 6121 §8.5.3.2.3 lets a server
+ * ignore errors for clients that are gone. It is in no archive.
+ *
+ * That holds for domains that a stored message of the account waits for, or has waited for within
+ * the last OUTGOING_HEARD_US (remote/outgoing_count.h). Other errors answer nothing that was
+ * stored: they are for the client that is there, or are ignored.
+ *
+ * Limits: one error for each of these messages, so that no server fills a mailbox with errors;
+ * those of the mailbox (talk/message.h). Where the database alone may know that something waits,
+ * because this server was started again, it is asked for clients that are gone, for
+ * OUTGOING_ANSWERS_MAX errors of a worker at a time; more are ignored. */
+#pragma once
+#include <stdbool.h>
+
+struct account;
+struct stanza;
+
+enum { OUTGOING_ANSWERS_MAX = 1024 };
+
+/* Whether an error is one of these, as far as memory knows. At the home of the account. */
+bool outgoing_is_answer(const struct account *a, const struct stanza *st);
+/* The same for a client that is gone. false: it is to be ignored; else `keep` is called, at once or
+ * when the database has been asked, or never. At the home of the account, which is READY then.
+ * Borrows st; `keep` takes over a reference. */
+typedef void outgoing_answer_fn(struct account *a, struct stanza *st);
+bool outgoing_answered(struct account *a, struct stanza *st, outgoing_answer_fn *keep);
+/* It was kept. */
+void outgoing_answer_taken(struct account *a, const struct stanza *st);
