@@ -1,5 +1,8 @@
 /* dns_channel: questions to name servers by c-ares, on the loop. It remembers nothing: that is
- * io/resolve.h. Only whole names are asked for: no domain is appended. Confined to its loop. */
+ * io/resolve.h. Only whole names are asked for: no domain is appended. Confined to its loop.
+ *
+ * All questions that are under way leave from one port, which helps somebody who forges answers. So
+ * the name server should be on the same machine or network. */
 #pragma once
 #include "base/err.h"
 #include "io/dns_read.h"

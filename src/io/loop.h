@@ -13,7 +13,8 @@ struct work_pool;
 struct loop *loop_create(unsigned index); /* index: 0..; for logs and frames */
 void loop_destroy(struct loop **loop);
 /* For the thread of a loop: where it shares a processor, it begins at once when it wakes, and has
- * short turns for that (Linux 6.12; nothing before). */
+ * short turns for that (Linux 6.12; nothing before). It must not get a real-time priority: spinning
+ * for a lock of OpenSSL, it would keep the helper that has the lock from the processor. */
 void loop_short_turns(void);
 void loop_run(struct loop *loop);  /* until loop_stop(); sets loop_here() */
 void loop_stop(struct loop *loop); /* any thread */
