@@ -38,7 +38,7 @@ static int convert(const struct source *s, const char *const word[2], const char
 {
     struct output o;
     struct why why = { "" }, close_why;
-    enum err e = output_open(&o, word[1], word[0], &why);
+    enum err e = output_open(&o, word[1], &why);
     o.progress = progress;
     if (e == OK)
         e = s->convert(&o, word[0], option, &why);

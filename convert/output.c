@@ -28,7 +28,7 @@ static FILE *output_file(struct output *o, const char *name, struct why *why)
     return file;
 }
 
-enum err output_open(struct output *o, const char *folder, const char *source, struct why *why)
+enum err output_open(struct output *o, const char *folder, struct why *why)
 {
     *o = (struct output){ .folder = folder, .arena = arena_create(0) };
     map_init(&o->lost, map_key_slice);
@@ -43,9 +43,6 @@ enum err output_open(struct output *o, const char *folder, const char *source, s
         return E_IO;
     fputs("<?xml version='1.0' encoding='UTF-8'?>\n<server-data xmlns='" NS_PIE "'>\n",
           o->accounts);
-    output_line(o, "source");
-    output_put(o, "path", slice_of(source));
-    output_end(o);
     return OK;
 }
 

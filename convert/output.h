@@ -4,7 +4,6 @@
  *   rooms/N.jsonl  a room, as `room export` writes it
  *   more.jsonl     a line of JSON for each room, group, member of a group, and for what is lost:
  *
- *   {"type":"source","path":…}
  *   {"type":"room","name":…,"host":…,"file":"rooms/1.jsonl","lost":[…]}, or "refused":WHY
  *   {"type":"group","name":…,"host":…,"shown":…,"members":true,"all":false,"domain":false,
  *    "sees":[NAME…],"lost":[…]}, or "refused":WHY; again of the same group: more of it
@@ -40,8 +39,7 @@ struct output {
 };
 
 /* Makes the folder, or takes an empty one. E_IO: `why` says what is wrong. */
-NODISCARD enum err output_open(struct output *o, const char *folder, const char *source,
-                               struct why *why);
+NODISCARD enum err output_open(struct output *o, const char *folder, struct why *why);
 /* E_IO: it could not be written. */
 NODISCARD enum err output_close(struct output *o, struct why *why);
 /* How much of all is done. */

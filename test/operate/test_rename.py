@@ -504,7 +504,6 @@ OTHERS = (WRITTEN - {"frozen.bytes"}) | {
     "outside_test.domain", "outside_test.error", "outside_test.target", "s2s_demand.description",
     "s2s_demand.pattern", "s2s_demand.pins", "s2s_route.description", "s2s_route.pattern",
     "s2s_route.target", "test_user.password",
-    "import_group.name", "import_new.source",
     "account_template.department", "account_template.description", "account_template.federation",
     "account_template.member_of", "account_template.name", "account_template.others",
     "account_template.share",

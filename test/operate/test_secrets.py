@@ -68,7 +68,7 @@ CONTENT = """admin_factor.name admin_recovery.name administrator.name administra
     device.software directory.email directory.email_key directory.first directory.first_key
     directory.last directory.last_key directory.nick directory.nick_key fast_token.device
     fast_token.mech former.jid invite.domain invite.inviter invite.name invite.used_by
-    import_group.name import_new.source import_part.jid last.status mailbox.settled
+    import_part.jid last.status mailbox.settled
     mam_prefs.always mam_prefs.never message.remote
     message.stanza motd.text     privacy.standard privacy_rule.list privacy_rule.value
     private_xml.name private_xml.ns     private_xml.xml pubsub_affiliation.jid pubsub_item.id

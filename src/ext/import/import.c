@@ -8,7 +8,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "codec/xml_read.h"
-#include "ext/import/import_marks.h"
 #include "ext/import/import_room.h"
 #include "ext/import/import_run.h"
 #include "ext/import/import_store.h"
@@ -40,9 +39,6 @@ static atomic_bool under_way;
 static void import_open(struct import *x)
 {
     x->e = source_open(&x->source, x->path, &x->groups, &x->why);
-    const char *origin = x->e == OK ? source_origin(x->source) : NULL;
-    x->grouped = origin != NULL;
-    x->origin = slice_dup(x->lasting, slice_of(x->grouped ? origin : x->path));
 }
 
 /* There may be an import of what has only groups. */
@@ -122,7 +118,7 @@ static int import_remove_one(const char *path, const struct stat *st, int kind, 
 static void import_close_run(struct work *w)
 {
     struct import *x = CONTAINER_OF(w, struct import, work);
-    bool folder = x->source != NULL && source_origin(x->source) != NULL;
+    bool folder = x->source != NULL && source_is_folder(x->source);
     source_close(&x->source);
     if (folder && x->once)
         nftw(x->path, import_remove_one, 8, FTW_DEPTH | FTW_PHYS);
@@ -349,31 +345,13 @@ static void import_group_told(void *arg, slice label, const char *what, slice wh
 static void import_group_counted(void *arg) { import_tell_progress(arg); }
 static bool import_groups_canceled(void *arg) { return import_canceled(arg); }
 
-/* If its marks stay, the next import looks once more whether its accounts are in their groups. */
-static void import_unmarked(void *arg, enum store_result result, const struct store_batch *b)
-{
-    (void)result, (void)b;
-    import_end(arg);
-}
-
-static void import_unmark(struct import *x)
-{
-    if (x->e != OK || x->dry || !x->grouped || x->making.lacks) {
-        import_end(x);
-        return;
-    }
-    struct store_batch *b = store_write(worker_store(x->worker), 0);
-    import_marks_end(b, x->origin);
-    store_submit(b, worker_loop(x->worker), 0, import_unmarked, x);
-}
-
 static void import_given(void *arg, enum err e, const char *lacks)
 {
     struct import *x = arg;
     (void)e; /* what is not known is not said */
     if (lacks != NULL)
         import_report(x, SLICE(""), lacks, (slice){ 0 });
-    import_unmark(x);
+    import_end(x);
 }
 
 static void import_finish(struct import *x)
@@ -385,7 +363,7 @@ static void import_finish(struct import *x)
                                                             .fn = import_given,
                                                             .arg = x });
     else
-        import_unmark(x);
+        import_end(x);
 }
 
 static void import_groups_made(void *arg) { import_finish(arg); }
@@ -534,10 +512,9 @@ static void import_users(struct import *x)
 static struct store_stmt known_stmt = {
     .name = "import.known",
     .sql = "SELECT id, given_name, surname, email, department, directory_uri, template"
-           ", (SELECT count(*) FROM import_new WHERE owner = account.id AND source = $2), "
-           "disabled FROM account WHERE jid = $1",
-    .params = "tt",
-    .cols = "ittttttii",
+           ", disabled FROM account WHERE jid = $1",
+    .params = "t",
+    .cols = "itttttti",
 };
 
 static void import_known(struct import *x, struct import_user *u, const struct store_batch *b,
@@ -547,7 +524,7 @@ static void import_known(struct import *x, struct import_user *u, const struct s
     for (unsigned i = 0; i < 6; i++)
         text[i] = slice_dup(x->arena, store_text(b, at, 0, i + 1));
     u->id = store_int(b, at, 0, 0);
-    u->disabled |= store_int(b, at, 0, 8) == DISABLED_BY_OPERATOR;
+    u->disabled |= store_int(b, at, 0, 7) == DISABLED_BY_OPERATOR;
     u->profile = (struct user_profile){ .given_name = text[0],
                                         .surname = text[1],
                                         .email = text[2],
@@ -582,12 +559,10 @@ static void known_read(void *arg, enum store_result result, const struct store_b
             import_new(x, u);
             continue;
         }
-        u->marked = store_int(b, at - 1, 0, 7) > 0;
         if (x->replace) {
             import_known(x, u, b, at - 1);
             continue;
         }
-        ((struct import_seen *)map_get(&x->seen, u->jid))->is_new = u->marked;
         x->there++;
         import_report(x, u->jid, "is there already; --replace replaces it", (slice){ 0 });
         u->jid = (slice){ 0 };
@@ -640,7 +615,7 @@ static void import_step_done(struct work *w)
         import_note_user(x, u);
         if (u->piece)
             import_piece_begins(x, u);
-        STORE_ADD(b, &known_stmt, STORE_ANY_ROWS, SV_T(u->jid), SV_T(x->origin));
+        STORE_ADD(b, &known_stmt, STORE_ANY_ROWS, SV_T(u->jid));
     }
     if (store_stmt_count(b) > 0) {
         store_submit(b, worker_loop(x->worker), 0, known_read, x);
@@ -723,9 +698,8 @@ void import_run(struct command_call *call, const struct import_from *from)
 }
 
 static struct store_stmt *const import_stmts[] = { &known_stmt, &import_groups_account,
-                                                   IMPORT_STORE_STMTS, IMPORT_MARKS_STMTS, NULL };
-/* Accounts that do not exist yet, of which messages are stored already; and the tables of
- * import_marks.h. */
+                                                   IMPORT_STORE_STMTS, NULL };
+/* Accounts that do not exist yet, of which messages are stored already. */
 static const struct store_migration import_migrations[] = {
     { 1, "CREATE TABLE import_part(owner INTEGER PRIMARY KEY, jid TEXT NOT NULL)",
       "CREATE TABLE import_part(owner BIGINT PRIMARY KEY, jid TEXT NOT NULL)" },
@@ -733,6 +707,8 @@ static const struct store_migration import_migrations[] = {
       "CREATE TABLE import_new(owner BIGINT PRIMARY KEY, source TEXT NOT NULL)" },
     { 3, "CREATE TABLE import_group(name TEXT PRIMARY KEY) WITHOUT ROWID",
       "CREATE TABLE import_group(name TEXT PRIMARY KEY)" },
+    { 4, "DROP TABLE import_new; DROP TABLE import_group",
+      "DROP TABLE import_new; DROP TABLE import_group" },
     { 0 },
 };
 static const struct store_address import_addresses[] = {

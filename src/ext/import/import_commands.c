@@ -5,7 +5,6 @@
 #include "ext/ext.h"
 #include "ext/import/import.h"
 #include "ext/import/import_export.h"
-#include "ext/import/import_marks.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "store/store.h"
@@ -146,6 +145,5 @@ const struct feature import_feature = {
     .commands = (struct command *const[]){ &import_pie, &import_ejabberd, &import_prosody,
                                            &import_openfire, &export_pie_command, NULL },
     .logs = (struct log_area *const[]){ &log_import, NULL },
-    .account.remove = import_marks_removing,
     .worker.start = import_worker_start,
 };

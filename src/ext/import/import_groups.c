@@ -4,20 +4,12 @@
 #include "base/command.h"
 #include "base/ensure.h"
 #include "base/map.h"
-#include "base/setting.h"
-#include "ext/import/import_marks.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "store/store.h"
 #include "xmpp/jid.h"
 
 enum { NAME_BYTES_MAX = 64, TOGETHER = 500, WORDS_BYTES_MAX = 1 << 20, USERS_BYTES_MAX = 2 << 20 };
-
-/* A group that is there, as the commands show it. */
-struct group_there {
-    slice shown, visible_to;
-    bool only_nobody; /* sees it */
-};
 
 struct store_stmt import_groups_account = {
     .name = "import.account",
@@ -176,18 +168,6 @@ static void making_command(struct import_groups *x, slice name, const slice (*mo
         command_return(&x->back, x->o.worker, making_back);
 }
 
-static struct group_there there_read(const struct command_call *shown, struct arena *tmp)
-{
-    struct group_there t = { .only_nobody = true };
-    const struct command_row *r = shown->rows;
-    if (r == NULL)
-        return t;
-    t.shown = slice_dup(tmp, command_row_text(r, "shown"));
-    t.visible_to = slice_dup(tmp, command_row_text(r, "visible_to"));
-    t.only_nobody = slice_is(t.visible_to, "nobody");
-    return t;
-}
-
 static void making_end(struct import_groups *x)
 {
     arena_destroy(&x->tmp);
@@ -220,64 +200,21 @@ static void making_added(struct import_groups *x, const struct command_call *ran
         }                                                                                          \
     }
 
-static void making_marked(void *arg, enum store_result result, const struct store_batch *b)
+/* In a dry run its arguments are looked at. */
+static void making_add(struct import_groups *x)
 {
-    struct import_groups *x = arg;
     const slice more[][2] = NEW_GROUP;
-    (void)b;
-    if (result == STORE_OK) {
+    if (!x->o.dry) {
         making_command(x, SLICE("group add"), more, 2, making_added);
         return;
     }
-    making_refuse(x, slice_of(err_text(err_of_store(result))));
-    making_look_next(x);
-}
-
-/* In a dry run its arguments are looked at, and whether there is room for it. */
-static void making_add_dry(struct import_groups *x)
-{
-    const slice more[][2] = NEW_GROUP;
     if (!making_bind(x, SLICE("group add"), more, 2))
         making_refuse(x, x->ran.text);
-    else if (x->here >= x->most)
-        making_refuse(x, slice_of(arena_printf(
-                             x->tmp, "there are %llu groups, which is the most (groups.max)",
-                             (unsigned long long)x->here)));
-    else
-        x->here++;
     arena_destroy(&x->ran.arena);
     making_look_next(x);
 }
 
-static void making_add(struct import_groups *x)
-{
-    if (x->o.dry) {
-        making_add_dry(x);
-        return;
-    }
-    struct store_batch *b = store_write(worker_store(x->o.worker), 0);
-    import_mark_group(b, x->group->here);
-    store_submit(b, worker_loop(x->o.worker), 0, making_marked, x);
-}
-
-static void making_mark_looked(void *arg, enum store_result result, const struct store_batch *b)
-{
-    struct import_groups *x = arg;
-    if (result != STORE_OK)
-        making_refuse(x, slice_of(err_text(err_of_store(result))));
-    else if (store_row_count(b, 0) > 0)
-        x->group->state = GROUP_BEGUN;
-    making_look_next(x);
-}
-
-/* One that nobody sees may be one that is not ready. */
-static void making_look_for_mark(struct import_groups *x)
-{
-    struct store_batch *b = store_read(worker_store(x->o.worker), 0);
-    import_mark_look(b, x->group->here);
-    store_submit(b, worker_loop(x->o.worker), 0, making_mark_looked, x);
-}
-
+/* One that nobody sees is not ready: an import has made it, and was interrupted. */
 static void making_looked(struct import_groups *x, const struct command_call *ran)
 {
     struct source_group *g = x->group;
@@ -290,15 +227,13 @@ static void making_looked(struct import_groups *x, const struct command_call *ra
         making_look_next(x);
         return;
     }
-    struct group_there t = there_read(ran, x->tmp);
-    g->state = GROUP_THERE;
-    if (!slice_eq(t.shown, g->shown))
+    slice shown = command_row_text(ran->rows, "shown");
+    g->state =
+        slice_is(command_row_text(ran->rows, "visible_to"), "nobody") ? GROUP_BEGUN : GROUP_THERE;
+    if (!slice_eq(shown, g->shown))
         making_refuse(x, slice_of(arena_printf(x->tmp, "group %.*s is another one here: \"%.*s\"",
-                                               SLICE_ARG(g->here), SLICE_ARG(t.shown))));
-    if (g->state == GROUP_THERE && t.only_nobody)
-        making_look_for_mark(x);
-    else
-        making_look_next(x);
+                                               SLICE_ARG(g->here), SLICE_ARG(shown))));
+    making_look_next(x);
 }
 
 static void making_look(struct import_groups *x)
@@ -327,13 +262,12 @@ static void making_filled(struct import_groups *x)
         making_tell(x, slice_cstr(x->tmp, l->text), (slice){ 0 }, false);
     x->imported += g->state == GROUP_NEW || g->state == GROUP_BEGUN;
     x->there += g->state == GROUP_THERE;
-    if (g->state == GROUP_THERE && x->added > 0)
+    if (g->state == GROUP_THERE && x->member_count > 0)
         making_tell(x,
                     arena_printf(x->tmp,
-                                 "group %.*s is there already, visible to %.*s, with members by "
-                                 "name: %u; who sees it will see new accounts that become its "
+                                 "is there already; accounts of this import that become its "
                                  "members: %u",
-                                 SLICE_ARG(g->here), SLICE_ARG(x->visible_to), x->named, x->added),
+                                 x->member_count),
                     (slice){ 0 }, true);
     else if (g->state == GROUP_THERE)
         making_tell(x, "is there already", (slice){ 0 }, true);
@@ -342,23 +276,11 @@ static void making_filled(struct import_groups *x)
     making_fill(x);
 }
 
-/* If its mark stays, the next import finishes it once more. */
-static void making_ready(void *arg, enum store_result result, const struct store_batch *b)
-{
-    (void)result, (void)b;
-    making_filled(arg);
-}
-
 static void making_visible(struct import_groups *x, const struct command_call *ran)
 {
-    if (ran->err != OK) {
+    if (ran->err != OK)
         making_refuse(x, ran->text);
-        making_filled(x);
-        return;
-    }
-    struct store_batch *b = store_write(worker_store(x->o.worker), 0);
-    import_mark_group_ready(b, x->group->here);
-    store_submit(b, worker_loop(x->o.worker), 0, making_ready, x);
+    making_filled(x);
 }
 
 /* The viewers, as the command takes them. */
@@ -422,7 +344,6 @@ static void making_add_members(struct import_groups *x);
 static void making_members_added(struct import_groups *x, const struct command_call *ran)
 {
     if (ran->err != OK) {
-        x->lacks = true;
         making_refuse(x, ran->text);
         making_filled(x);
         return;
@@ -430,28 +351,12 @@ static void making_members_added(struct import_groups *x, const struct command_c
     making_add_members(x);
 }
 
-static void making_add_dry_members(struct import_groups *x)
-{
-    uint64_t members = (uint64_t)x->named + x->member_count;
-    x->added = x->member_count;
-    if (x->added > 0 && members > x->most_members) {
-        making_refuse(x,
-                      slice_of(arena_printf(
-                          x->tmp, "found %llu members by name, allowed: %llu (groups.members-max)",
-                          (unsigned long long)members, (unsigned long long)x->most_members)));
-        making_filled(x);
-        return;
-    }
-    x->domain = x->group->domains;
-    making_domains(x);
-}
-
 /* The next of those who are accounts here. */
 static void making_add_members(struct import_groups *x)
 {
     struct buf users;
     uint32_t most = x->added + TOGETHER < x->member_count ? x->added + TOGETHER : x->member_count;
-    if (x->added == x->member_count) {
+    if (x->added == x->member_count || x->o.dry) {
         x->domain = x->group->domains;
         making_domains(x);
         return;
@@ -474,7 +379,6 @@ static void making_checked(void *arg, enum store_result result, const struct sto
 {
     struct import_groups *x = arg;
     if (result != STORE_OK) {
-        x->lacks = true;
         making_refuse(x, slice_of(err_text(err_of_store(result))));
         making_filled(x);
         return;
@@ -494,10 +398,7 @@ static void making_check_members(struct import_groups *x)
 {
     ensure(x->member_count <= x->checked && x->checked <= x->wanted_count);
     if (x->checked == x->wanted_count) {
-        if (x->o.dry)
-            making_add_dry_members(x);
-        else
-            making_add_members(x);
+        making_add_members(x);
         return;
     }
     struct store_batch *b = store_read(worker_store(x->o.worker), 0);
@@ -506,13 +407,15 @@ static void making_check_members(struct import_groups *x)
     store_submit(b, worker_loop(x->o.worker), 0, making_checked, x);
 }
 
-/* Members that it lacks; of one that is there, those who came with this import. */
-static void making_want(struct import_groups *x, struct map *has)
+/* Of a group that is there, those who came with this import. */
+static void making_want(struct import_groups *x)
 {
     struct jid jid;
+    struct map has;
     uint32_t most = 0;
     for (const struct source_text *m = x->group->members; m != NULL; m = m->next)
         most++;
+    map_init(&has, map_key_slice);
     x->wanted = arena_new(x->tmp, slice, most + 1);
     x->wanted_count = x->checked = x->member_count = x->added = 0;
     for (const struct source_text *m = x->group->members; m != NULL; m = m->next) {
@@ -522,37 +425,14 @@ static void making_want(struct import_groups *x, struct map *has)
         }
         slice *bare = &x->wanted[x->wanted_count];
         *bare = jid_bare(&jid);
-        if (map_get(has, *bare) != NULL ||
+        if (map_get(&has, *bare) != NULL ||
             (x->group->state == GROUP_THERE && !x->o.is_new(x->o.arg, *bare)))
             continue;
-        map_put(has, bare);
+        map_put(&has, bare);
         x->wanted_count++;
     }
-    making_check_members(x);
-}
-
-/* Nobody, in a dry run of a group that is not there. */
-static void making_named(struct import_groups *x, const struct command_call *ran)
-{
-    struct map has;
-    x->named = 0;
-    map_init(&has, map_key_slice);
-    for (const struct command_row *r = ran->rows; r != NULL; r = r->next) {
-        slice *one = arena_new(x->tmp, slice, 1);
-        *one = slice_dup(x->tmp, command_row_text(r, "jid"));
-        map_put(&has, one);
-        x->named++;
-    }
-    making_want(x, &has);
     map_fini(&has);
-}
-
-/* A page has as many as a group may have by name. */
-static void making_shown(struct import_groups *x, const struct command_call *ran)
-{
-    const slice more[][2] = { { SLICE_INIT("named"), SLICE_INIT("") } };
-    x->visible_to = there_read(ran, x->tmp).visible_to;
-    making_command(x, SLICE("group-member list"), more, 1, making_named);
+    making_check_members(x);
 }
 
 static void making_fill(struct import_groups *x)
@@ -563,33 +443,7 @@ static void making_fill(struct import_groups *x)
     if (x->group == NULL || x->o.canceled(x->o.arg))
         making_end(x);
     else
-        making_command(x, SLICE("group show"), NULL, 0, making_shown);
-}
-
-static uint64_t making_limit(slice name)
-{
-    const struct setting *s = setting_find(name);
-    return s == NULL ? UINT64_MAX : (uint64_t)setting_int(s);
-}
-
-static void making_counted(struct import_groups *x, const struct command_call *ran)
-{
-    for (const struct command_row *r = ran->rows; r != NULL; r = r->next)
-        x->here++;
-    x->most = making_limit(SLICE("groups.max"));
-    x->most_members = making_limit(SLICE("groups.members-max"));
-    making_look(x);
-}
-
-static void making_count(struct import_groups *x)
-{
-    struct why why;
-    making_call(x, SLICE("group list"));
-    x->then = making_counted;
-    if (x->ran.command != NULL && command_bind(&x->ran, NULL, NULL, 0, &why) == OK)
-        command_run(&x->ran);
-    else
-        command_return(&x->back, x->o.worker, making_back);
+        making_want(x);
 }
 
 void import_groups_start(struct import_groups *x, const struct import_groups_options *options)
@@ -599,8 +453,5 @@ void import_groups_start(struct import_groups *x, const struct import_groups_opt
                                  .group = options->groups->first,
                                  .tmp = arena_create(0) };
     give_names(options->groups);
-    if (x->o.dry)
-        making_count(x);
-    else
-        making_look(x);
+    making_look(x);
 }

@@ -1,8 +1,8 @@
 /* import_groups: makes groups of users that a source has, by the commands that operators use. First
- * all groups are made, visible to nobody; then each gets its members, and last those who see it. An
- * import that was interrupted has marked what is not ready (import_marks.h). A group that is there
- * already is left alone, but accounts that come with this import become its members. On the worker
- * that imports. */
+ * all groups are made, visible to nobody; then each gets its members, and last those who see it. A
+ * group that is there already and that nobody sees is one of an import that was interrupted, and is
+ * finished. Another one is left alone, but accounts that come with this import become its members.
+ * On the worker that imports. */
 #pragma once
 #include "base/slice.h"
 #include "ext/import/import_group.h"
@@ -13,7 +13,7 @@ struct import_groups_options {
     const struct command_call *call; /* of the import: who gave it */
     struct source_groups *groups;
     bool dry;
-    /* Whether the account is new by this import, or by one of the source that was interrupted. */
+    /* Whether the account is new by this import. */
     bool (*is_new)(void *arg, slice jid);
     /* Whether accounts of the domain are in the source: those see what everybody sees there. */
     bool (*has_domain)(void *arg, slice domain);
@@ -28,14 +28,11 @@ struct import_groups_options {
 struct import_groups {
     struct import_groups_options o;
     uint64_t imported, there, refused;
-    uint64_t here, most, most_members; /* a dry run: how many groups are here; what may be */
-    bool lacks; /* a group has not all members; the next import is to add them */
     /* Its own: */
     struct source_group *group;
     struct arena *tmp; /* of a group */
-    slice visible_to;  /* of the group as it is here */
     slice *wanted;     /* accounts that are to become members; those that are there */
-    uint32_t wanted_count, member_count, checked, added, named;
+    uint32_t wanted_count, member_count, checked, added;
     const struct source_text *domain; /* the next */
     struct command_call ran;
     struct command_return back;

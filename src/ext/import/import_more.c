@@ -9,7 +9,7 @@
 struct more {
     FILE *file;
     struct arena *arena;
-    const char *folder, *path, *origin;
+    const char *folder, *path;
     struct source_groups *groups;
     uint64_t lines; /* that were read */
 };
@@ -73,12 +73,7 @@ enum err more_open(struct more **out, const char *folder, struct source_groups *
         why_set(why, "%s: %s", m->path, strerror(errno));
         return E_IO;
     }
-    json_t *o = more_line(m, why);
-    if (o == NULL && why->text[0] == '\0')
-        why_set(why, "%s: found nothing", m->path);
-    m->origin = slice_cstr(m->arena, member_text(o, "path", m->arena));
-    json_decref(o);
-    return o == NULL ? E_SYNTAX : OK;
+    return OK;
 }
 
 void more_close(struct more **m)
@@ -90,8 +85,6 @@ void more_close(struct more **m)
     arena_destroy(&(*m)->arena);
     mem_free(m);
 }
-
-const char *more_origin(const struct more *m) { return m->origin; }
 
 static void more_room(const struct more *m, const json_t *o, struct arena *tmp,
                       struct source_found *out)
@@ -164,7 +157,7 @@ static enum source_unit more_take(struct more *m, const json_t *o, struct arena 
     }
     if (slice_is(type, "group") || slice_is(type, "member")) {
         fine = slice_is(type, "group") ? more_group(m->groups, o) : more_member(m->groups, o);
-        why_set(why, "%s: found more than %d groups or %d members of groups", m->origin,
+        why_set(why, "%s: found more than %d groups or %d members of groups", m->path,
                 SOURCE_GROUPS_MAX, SOURCE_MEMBERS_MAX);
     } else {
         out->count = 1;

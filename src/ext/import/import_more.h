@@ -11,4 +11,3 @@ void more_close(struct more **m); /* NULL is fine */
 /* SOURCE_ROOM, SOURCE_LOST, SOURCE_END, SOURCE_ERROR. Groups go into the list. */
 enum source_unit more_next(struct more *m, struct arena *tmp, struct source_found *out,
                            struct why *why);
-const char *more_origin(const struct more *m);

@@ -96,7 +96,6 @@ bool import_piece_follows(struct import *x, struct import_user *u)
     if (u->problem != NULL || p->jid.len == 0 || !slice_eq(u->jid, p->jid))
         return false;
     u->follows = true;
-    u->marked = p->marked;
     u->replaces = p->replaces;
     u->disabled |= p->disabled;
     u->profile = p->profile;
@@ -136,7 +135,6 @@ void import_piece_kept(struct import *x, const struct import_user *u, bool noted
     p->id = u->id;
     if (u->follows)
         return;
-    p->marked = u->marked;
     p->replaces = u->replaces;
     p->disabled = u->disabled;
     p->profile = u->profile;

@@ -23,8 +23,8 @@ struct import_lost {
 
 /* A user of the source, or the domain of one. */
 struct import_seen {
-    slice jid;   /* first */
-    bool is_new; /* an account that this import has made, or would, or one that was interrupted */
+    slice jid;                     /* first */
+    bool is_new;                   /* an account that this import has made, or would */
     struct hashes_lacking lacking; /* accounts of the domain that came, or would */
 };
 
@@ -34,7 +34,6 @@ struct import {
     uint64_t job;
     struct worker *worker;
     const char *path;
-    slice origin;          /* the path of what was converted to this one, or this one */
     bool once;             /* struct import_from */
     slice domain;          /* of users whose source names none; empty: they are refused */
     struct source *source; /* NULL: not open */
@@ -54,7 +53,6 @@ struct import {
     const struct account_template *template; /* of accounts that were not there; NULL: none */
     int64_t from_template;                   /* would be made from it: a dry run */
     slice newest;                            /* account that is new; empty: none */
-    bool grouped;                            /* there may be groups behind the users */
     struct source_found room;                /* behind the users of the step; host.len 0: none */
     uint64_t rooms, rooms_there, rooms_refused;
     bool found; /* any user, of whatever kind */

@@ -96,10 +96,7 @@ enum err source_open(struct source **out, const char *path, struct source_groups
     return e;
 }
 
-const char *source_origin(const struct source *s)
-{
-    return s->more == NULL ? NULL : more_origin(s->more);
-}
+bool source_is_folder(const struct source *s) { return s->more != NULL; }
 
 /* Twice as much as there is, so that a long element is looked at few times. */
 static bool pie_source_read(struct file *f, struct why *why)

@@ -46,5 +46,4 @@ enum source_unit source_next(struct source *s, struct arena *tmp, struct source_
 void source_close(struct source **s); /* NULL is fine */
 /* How much of all bytes of its first file was given. */
 void source_progress(const struct source *s, uint64_t *done, uint64_t *all);
-/* The path of what the folder was converted from; NULL: it is no folder. Until it is closed. */
-const char *source_origin(const struct source *s);
+bool source_is_folder(const struct source *s);

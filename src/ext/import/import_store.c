@@ -9,7 +9,6 @@
 #include "core/feature.h"
 #include "core/portable.h"
 #include "ext/import/import.h"
-#include "ext/import/import_marks.h"
 #include "ext/import/import_run.h"
 #include "home/duty.h"
 #include "home/here.h"
@@ -129,7 +128,7 @@ static void import_is_new(struct import *x, const struct import_user *u)
     struct import_seen *domain = map_get(&x->domains, jid_split(u->jid).domain);
     ensure(domain != NULL);
     hashes_count(&domain->lacking, import_user_lacks(u), 1);
-    seen->is_new = u->marked || (x->dry ? u->id == 0 : !u->replaces);
+    seen->is_new = x->dry ? u->id == 0 : !u->replaces;
     if (u->follows)
         x->pieces = (struct import_pieces){ 0 };
     if (seen->is_new)
@@ -282,8 +281,6 @@ static void storing_account(struct storing *s)
         EMIT(account.profile, s->batch, u->jid, &u->profile);
     else if (x->template != NULL)
         storing_template(s, x->template);
-    if (x->grouped && (u->marked || !u->replaces))
-        import_mark_account(s->batch, u->id, x->origin);
 }
 
 static void import_store(struct import *x, struct import_user *u)

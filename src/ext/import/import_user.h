@@ -29,7 +29,6 @@ struct import_user {
     bool follows; /* what was before is stored */
     bool disabled, replaces;     /* replaces: an account that was there, and is emptied */
     bool disabled_there;         /* as its source says */
-    bool marked;                 /* it is new by an import that was interrupted */
     struct user_profile profile; /* of that one */
     int64_t id;
 };
