@@ -147,7 +147,7 @@ static void import_tell(struct import *x)
     x->told_us = loop_now_us(worker_loop(x->worker));
 }
 
-static void import_tell_progress(struct import *x)
+void import_tell_progress(struct import *x)
 {
     import_note_progress(x);
     if (loop_now_us(worker_loop(x->worker)) - x->told_us >= (uint64_t)TELL_MS * 1000)
@@ -320,31 +320,6 @@ static void import_report_missing_groups(struct import *x)
                       "groups of the template that are there no more:", slice_of(missing));
 }
 
-/* Behind all users: those are their members. */
-
-static bool import_made(void *arg, slice jid)
-{
-    const struct import *x = arg;
-    const struct import_seen *seen = map_get(&x->seen, jid);
-    return seen != NULL && seen->is_new;
-}
-
-static bool import_has_domain(void *arg, slice domain)
-{
-    const struct import *x = arg;
-    return map_get(&x->domains, domain) != NULL;
-}
-
-static void import_group_told(void *arg, slice label, const char *what, slice which, bool there)
-{
-    struct import *x = arg;
-    x->left += !there;
-    import_report(x, label, what, which);
-}
-
-static void import_group_counted(void *arg) { import_tell_progress(arg); }
-static bool import_groups_canceled(void *arg) { return import_canceled(arg); }
-
 static void import_given(void *arg, enum err e, const char *lacks)
 {
     struct import *x = arg;
@@ -354,7 +329,7 @@ static void import_given(void *arg, enum err e, const char *lacks)
     import_end(x);
 }
 
-static void import_finish(struct import *x)
+void import_finish(struct import *x)
 {
     if (x->e == OK && !x->dry && x->template != NULL && x->newest.len > 0)
         templates_lacks(x->worker, &(struct templates_ask){ .template = x->template,
@@ -366,23 +341,10 @@ static void import_finish(struct import *x)
         import_end(x);
 }
 
-static void import_groups_made(void *arg) { import_finish(arg); }
-
 void import_room_end(struct import *x)
 {
     if (x->e == OK && x->over && x->groups.count > 0)
-        import_groups_start(&x->making,
-                            &(struct import_groups_options){ .worker = x->worker,
-                                                             .call = x->call,
-                                                             .groups = &x->groups,
-                                                             .dry = x->dry,
-                                                             .is_new = import_made,
-                                                             .has_domain = import_has_domain,
-                                                             .report = import_group_told,
-                                                             .counted = import_group_counted,
-                                                             .canceled = import_groups_canceled,
-                                                             .done = import_groups_made,
-                                                             .arg = x });
+        import_groups_start(x);
     else if (x->e != OK || x->over)
         import_finish(x);
     else

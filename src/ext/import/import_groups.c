@@ -4,6 +4,7 @@
 #include "base/command.h"
 #include "base/ensure.h"
 #include "base/map.h"
+#include "ext/import/import_run.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "store/store.h"
@@ -90,13 +91,15 @@ static void give_names(struct source_groups *l)
     map_fini(&taken);
 }
 
+/* Something does not come along; there: it is no loss. */
 static void making_tell(struct import_groups *x, const char *what, slice which, bool there)
 {
     const struct source_group *g = x->group;
-    x->o.report(x->o.arg,
-                slice_of(arena_printf(x->tmp, "group %.*s%s%.*s", SLICE_ARG(g->name),
-                                      g->host.len > 0 ? "@" : "", SLICE_ARG(g->host))),
-                what, which, there);
+    x->of->left += !there;
+    import_report(x->of,
+                  slice_of(arena_printf(x->tmp, "group %.*s%s%.*s", SLICE_ARG(g->name),
+                                        g->host.len > 0 ? "@" : "", SLICE_ARG(g->host))),
+                  what, which);
 }
 
 static void making_refuse(struct import_groups *x, slice why)
@@ -105,7 +108,7 @@ static void making_refuse(struct import_groups *x, slice why)
     x->group->state = GROUP_REFUSED;
     x->refused++;
     making_tell(x, "refused:", why, true);
-    x->o.counted(x->o.arg);
+    import_tell_progress(x->of);
 }
 
 /* Commands. */
@@ -122,15 +125,15 @@ static void making_ran(struct command_call *call, void *arg)
 {
     struct import_groups *x = arg;
     (void)call;
-    command_return(&x->back, x->o.worker, making_back);
+    command_return(&x->back, x->of->worker, making_back);
 }
 
 static void making_call(struct import_groups *x, slice name)
 {
     x->ran = (struct command_call){ .command = command_find(name),
                                     .arena = arena_create(0),
-                                    .worker = x->o.worker,
-                                    .who = x->o.call->who,
+                                    .worker = x->of->worker,
+                                    .who = x->of->call->who,
                                     .finished = making_ran,
                                     .arg = x };
 }
@@ -165,13 +168,13 @@ static void making_command(struct import_groups *x, slice name, const slice (*mo
     if (making_bind(x, name, more, count))
         command_run(&x->ran);
     else
-        command_return(&x->back, x->o.worker, making_back);
+        command_return(&x->back, x->of->worker, making_back);
 }
 
 static void making_end(struct import_groups *x)
 {
     arena_destroy(&x->tmp);
-    x->o.done(x->o.arg);
+    import_finish(x->of);
 }
 
 /* First all are made. */
@@ -204,7 +207,7 @@ static void making_added(struct import_groups *x, const struct command_call *ran
 static void making_add(struct import_groups *x)
 {
     const slice more[][2] = NEW_GROUP;
-    if (!x->o.dry) {
+    if (!x->of->dry) {
         making_command(x, SLICE("group add"), more, 2, making_added);
         return;
     }
@@ -241,7 +244,7 @@ static void making_look(struct import_groups *x)
     arena_reset(x->tmp);
     for (; x->group != NULL && x->group->problem != NULL; x->group = x->group->next)
         making_refuse(x, slice_of(x->group->problem));
-    if (x->o.canceled(x->o.arg)) {
+    if (import_canceled(x->of)) {
         making_end(x);
         return;
     }
@@ -249,7 +252,7 @@ static void making_look(struct import_groups *x)
         making_command(x, SLICE("group show"), NULL, 0, making_looked);
         return;
     }
-    x->group = x->o.groups->first;
+    x->group = x->of->groups.first;
     making_fill(x);
 }
 
@@ -271,7 +274,7 @@ static void making_filled(struct import_groups *x)
                     (slice){ 0 }, true);
     else if (g->state == GROUP_THERE)
         making_tell(x, "is there already", (slice){ 0 }, true);
-    x->o.counted(x->o.arg);
+    import_tell_progress(x->of);
     x->group = g->next;
     making_fill(x);
 }
@@ -287,7 +290,7 @@ static void making_visible(struct import_groups *x, const struct command_call *r
 static slice viewers_of(struct import_groups *x)
 {
     const struct source_group *g = x->group;
-    const struct node *n = worker_node(x->o.worker);
+    const struct node *n = worker_node(x->of->worker);
     struct buf words;
     buf_init(&words, WORDS_BYTES_MAX);
     buf_printf(&words, g->to_members ? "members" : "");
@@ -295,7 +298,7 @@ static slice viewers_of(struct import_groups *x)
         if (v->group->state != GROUP_REFUSED)
             buf_printf(&words, " group:%.*s", SLICE_ARG(v->group->here));
     for (unsigned i = 0; g->to_all && i < n->domain_count; i++)
-        if (x->o.has_domain(x->o.arg, n->domains[i]))
+        if (map_get(&x->of->domains, n->domains[i]) != NULL)
             buf_printf(&words, " domain:%.*s", SLICE_ARG(n->domains[i]));
     slice text = buf_slice(&words).len > 0 ? slice_dup(x->tmp, buf_fit(&words)) : SLICE("nobody");
     buf_fini(&words);
@@ -304,7 +307,7 @@ static slice viewers_of(struct import_groups *x)
 
 static void making_show(struct import_groups *x)
 {
-    if (x->o.dry || x->group->state == GROUP_THERE) {
+    if (x->of->dry || x->group->state == GROUP_THERE) {
         making_filled(x);
         return;
     }
@@ -327,10 +330,10 @@ static void making_domains(struct import_groups *x)
     while (x->domain != NULL) {
         slice domain = x->domain->text;
         x->domain = x->domain->next;
-        if (!node_serves(worker_node(x->o.worker), domain)) {
+        if (!node_serves(worker_node(x->of->worker), domain)) {
             making_tell(x, "all accounts as members of the domain, which is none of this server:",
                         domain, false);
-        } else if (!x->o.dry && x->group->state != GROUP_THERE) {
+        } else if (!x->of->dry && x->group->state != GROUP_THERE) {
             const slice more[][2] = { { SLICE_INIT("domain"), domain } };
             making_command(x, SLICE("group-member add"), more, 1, making_domain_added);
             return;
@@ -356,12 +359,12 @@ static void making_add_members(struct import_groups *x)
 {
     struct buf users;
     uint32_t most = x->added + TOGETHER < x->member_count ? x->added + TOGETHER : x->member_count;
-    if (x->added == x->member_count || x->o.dry) {
+    if (x->added == x->member_count || x->of->dry) {
         x->domain = x->group->domains;
         making_domains(x);
         return;
     }
-    if (x->o.canceled(x->o.arg)) {
+    if (import_canceled(x->of)) {
         making_end(x);
         return;
     }
@@ -371,6 +374,12 @@ static void making_add_members(struct import_groups *x)
     const slice more[][2] = { { SLICE_INIT("users"), slice_dup(x->tmp, buf_fit(&users)) } };
     making_command(x, SLICE("group-member add"), more, 1, making_members_added);
     buf_fini(&users);
+}
+
+static bool made_by_this(const struct import *of, slice jid)
+{
+    const struct import_seen *seen = map_get(&of->seen, jid);
+    return seen != NULL && seen->is_new;
 }
 
 static void making_check_members(struct import_groups *x);
@@ -385,7 +394,7 @@ static void making_checked(void *arg, enum store_result result, const struct sto
     }
     for (unsigned i = 0; i < store_stmt_count(b); i++) {
         slice jid = x->wanted[x->checked++];
-        if (store_row_count(b, i) > 0 || (x->o.dry && x->o.is_new(x->o.arg, jid)))
+        if (store_row_count(b, i) > 0 || (x->of->dry && made_by_this(x->of, jid)))
             x->wanted[x->member_count++] = jid;
         else
             making_tell(x, "a member that is no account here:", jid, false);
@@ -401,10 +410,10 @@ static void making_check_members(struct import_groups *x)
         making_add_members(x);
         return;
     }
-    struct store_batch *b = store_read(worker_store(x->o.worker), 0);
+    struct store_batch *b = store_read(worker_store(x->of->worker), 0);
     for (uint32_t i = x->checked; i < x->wanted_count && i < x->checked + TOGETHER; i++)
         STORE_ADD(b, &import_groups_account, STORE_ANY_ROWS, SV_T(x->wanted[i]));
-    store_submit(b, worker_loop(x->o.worker), 0, making_checked, x);
+    store_submit(b, worker_loop(x->of->worker), 0, making_checked, x);
 }
 
 /* Of a group that is there, those who came with this import. */
@@ -426,7 +435,7 @@ static void making_want(struct import_groups *x)
         slice *bare = &x->wanted[x->wanted_count];
         *bare = jid_bare(&jid);
         if (map_get(&has, *bare) != NULL ||
-            (x->group->state == GROUP_THERE && !x->o.is_new(x->o.arg, *bare)))
+            (x->group->state == GROUP_THERE && !made_by_this(x->of, *bare)))
             continue;
         map_put(&has, bare);
         x->wanted_count++;
@@ -440,18 +449,17 @@ static void making_fill(struct import_groups *x)
     arena_reset(x->tmp);
     while (x->group != NULL && x->group->state == GROUP_REFUSED)
         x->group = x->group->next;
-    if (x->group == NULL || x->o.canceled(x->o.arg))
+    if (x->group == NULL || import_canceled(x->of))
         making_end(x);
     else
         making_want(x);
 }
 
-void import_groups_start(struct import_groups *x, const struct import_groups_options *options)
+void import_groups_start(struct import *of)
 {
-    ensure(options->groups->count > 0);
-    *x = (struct import_groups){ .o = *options,
-                                 .group = options->groups->first,
-                                 .tmp = arena_create(0) };
-    give_names(options->groups);
+    struct import_groups *x = &of->making;
+    ensure(of->groups.count > 0);
+    *x = (struct import_groups){ .of = of, .group = of->groups.first, .tmp = arena_create(0) };
+    give_names(&of->groups);
     making_look(x);
 }

@@ -8,25 +8,10 @@
 #include "ext/import/import_group.h"
 #include "home/command_run.h"
 
-struct import_groups_options {
-    struct worker *worker;
-    const struct command_call *call; /* of the import: who gave it */
-    struct source_groups *groups;
-    bool dry;
-    /* Whether the account is new by this import. */
-    bool (*is_new)(void *arg, slice jid);
-    /* Whether accounts of the domain are in the source: those see what everybody sees there. */
-    bool (*has_domain)(void *arg, slice domain);
-    /* Something does not come along; there: it is no loss. */
-    void (*report)(void *arg, slice label, const char *what, slice which, bool there);
-    void (*counted)(void *arg);  /* one more is imported, there or refused */
-    bool (*canceled)(void *arg); /* it is to end now, and done() is next */
-    void (*done)(void *arg);
-    void *arg;
-};
+struct import;
 
 struct import_groups {
-    struct import_groups_options o;
+    struct import *of;
     uint64_t imported, there, refused;
     /* Its own: */
     struct source_group *group;
@@ -39,5 +24,6 @@ struct import_groups {
     void (*then)(struct import_groups *x, const struct command_call *ran);
 };
 
-void import_groups_start(struct import_groups *x, const struct import_groups_options *options);
+/* import_finish() is called when they are made. */
+void import_groups_start(struct import *of);
 extern struct store_stmt import_groups_account;
