@@ -112,23 +112,32 @@ struct names_found {
     struct arena *keep;
 };
 
-static void name_found(void *arg, slice name)
+static bool name_found(void *arg, const slice *column)
 {
     struct names_found *f = arg;
-    prosody_names_add(f->out, slice_of(name_encode(name, false, f->keep)), f->keep);
+    if (column[0].len > 0)
+        prosody_names_add(f->out, slice_of(name_encode(column[0], false, f->keep)), f->keep);
+    return true;
+}
+
+/* Names, if there is storage in SQL. */
+static enum err names_ask(const struct prosody_data *data, enum prosody_question question,
+                          slice host, slice store, struct names_found *f, struct why *why)
+{
+    const slice param[] = { host, store };
+    return data->sql == NULL ? OK : prosody_sql_ask(data->sql, question, param, name_found, f, why);
 }
 
 enum err prosody_hosts(const struct prosody_data *data, struct prosody_names *out,
                        struct arena *keep, struct why *why)
 {
-    enum err e = OK;
     out->count = 0;
     if (data->path != NULL && !prosody_files(out, data->path, "", keep)) {
         why_set(why, "%s: %s", data->path, strerror(errno));
         return E_IO;
     }
-    if (data->sql != NULL)
-        e = prosody_sql_hosts(data->sql, name_found, &(struct names_found){ out, keep }, why);
+    enum err e = names_ask(data, PROSODY_HOSTS, (slice){ 0 }, (slice){ 0 },
+                           &(struct names_found){ out, keep }, why);
     prosody_names_end(out);
     return e;
 }
@@ -137,14 +146,12 @@ enum err prosody_users(const struct prosody_data *data, const char *host, const 
                        struct prosody_names *out, struct arena *keep, struct why *why)
 {
     struct arena *tmp = arena_create(0);
-    enum err e = OK;
     out->count = 0;
     if (data->path != NULL)
         (void)prosody_files(out, arena_printf(tmp, "%s/%s/%s", data->path, host, store), ".dat",
                             keep);
-    if (data->sql != NULL)
-        e = prosody_sql_users(data->sql, prosody_name(host, tmp), store, name_found,
-                              &(struct names_found){ out, keep }, why);
+    enum err e = names_ask(data, PROSODY_USERS, prosody_name(host, tmp), slice_of(store),
+                           &(struct names_found){ out, keep }, why);
     arena_destroy(&tmp);
     prosody_names_end(out);
     return e;
@@ -171,12 +178,13 @@ struct twice {
     struct arena *tmp;
 };
 
-static void store_found(void *arg, slice store)
+static bool store_found(void *arg, const slice *column)
 {
     struct twice *t = arg;
     struct prosody_names found = { 0 };
-    if (t->store != NULL || !is_read(store))
-        return;
+    slice store = column[0];
+    if (!is_read(store))
+        return true;
     const char *folder =
         arena_printf(t->tmp, "%s/%s/%s", t->data->path, t->host, name_encode(store, true, t->tmp));
     (void)(prosody_files(&found, folder, ".dat", t->tmp) &&
@@ -184,6 +192,7 @@ static void store_found(void *arg, slice store)
     if (found.count > 0)
         t->store = slice_cstr(t->tmp, store);
     mem_free(&found.at);
+    return t->store == NULL;
 }
 
 static enum err twice_check(const struct prosody_data *data, struct why *why)
@@ -194,7 +203,8 @@ static enum err twice_check(const struct prosody_data *data, struct why *why)
     enum err e = prosody_hosts(data, &hosts, tmp, why);
     for (uint32_t i = 0; e == OK && t.store == NULL && i < hosts.count; i++) {
         t.host = hosts.at[i];
-        e = prosody_sql_stores(data->sql, prosody_name(t.host, tmp), store_found, &t, why);
+        const slice param[2] = { prosody_name(t.host, tmp) };
+        e = prosody_sql_ask(data->sql, PROSODY_STORES, param, store_found, &t, why);
     }
     if (e == OK && t.store != NULL) {
         why_set(why,
@@ -413,19 +423,25 @@ static void rest_files(struct rest *r)
     mem_free(&stores.at);
 }
 
-static void rest_in_sql(void *arg, slice store, slice user, bool list, uint64_t count)
+static bool rest_in_sql(void *arg, const slice *column)
 {
     struct rest *r = arg;
-    rest_found(
-        r, store,
-        arena_printf(r->tmp, "%s%s", name_encode(user, false, r->tmp), list ? ".list" : ".dat"),
-        count);
+    int64_t count;
+    bool list = slice_is(column[2], "1"), fine = slice_int(column[3], &count);
+    const char *user = name_encode(column[1], false, r->tmp);
+    rest_found(r, column[0], arena_printf(r->tmp, "%s%s", user, list ? ".list" : ".dat"),
+               fine ? (uint64_t)count : 0);
+    return true;
 }
 
-static void rest_table(void *arg, slice table, uint64_t count)
+static bool rest_table(void *arg, const slice *column)
 {
     struct rest *r = arg;
-    output_lost(r->output, (slice){ 0 }, count, "rows of the table %.*s", SLICE_ARG(table));
+    struct why why;
+    uint64_t count = 0;
+    (void)!prosody_sql_number(r->data->sql, column[1], &count, &why); /* a virtual one: 0 */
+    output_lost(r->output, (slice){ 0 }, count, "rows of the table %.*s", SLICE_ARG(column[0]));
+    return true;
 }
 
 enum err prosody_data_rest(struct prosody_data *data, struct output *o, struct why *why)
@@ -438,12 +454,13 @@ enum err prosody_data_rest(struct prosody_data *data, struct output *o, struct w
         r.host = hosts.at[i];
         if (data->path != NULL)
             rest_files(&r);
+        const slice param[2] = { prosody_name(r.host, r.tmp) };
         if (data->sql != NULL)
-            e = prosody_sql_counts(data->sql, prosody_name(r.host, r.tmp), rest_in_sql, &r, why);
+            e = prosody_sql_ask(data->sql, PROSODY_COUNTS, param, rest_in_sql, &r, why);
         arena_reset(r.tmp);
     }
     if (e == OK && data->sql != NULL)
-        e = prosody_sql_tables(data->sql, rest_table, &r, why);
+        e = prosody_sql_ask(data->sql, PROSODY_TABLES, (slice[2]){ { 0 } }, rest_table, &r, why);
     mem_free(&hosts.at);
     arena_destroy(&keep);
     arena_destroy(&r.tmp);

@@ -4,18 +4,81 @@
 #include "base/mem.h"
 #include "codec/xml_read.h"
 #include "convert/prosody_value.h"
-#include "convert/sqlite_file.h"
+#include <limits.h>
+#include <sqlite3.h>
+
+enum { COLUMNS_MAX = 8, PARAMS_MAX = 3, BUSY_MS = 2000 };
 
 struct prosody_sql {
-    struct sqlite_file *file;
+    sqlite3 *db;
     struct xml_work *xml;
 };
+
+struct sql_query {
+    slice sql;
+    slice param[PARAMS_MAX];
+    prosody_sql_fn *fn;
+    void *arg;
+};
+
+static const char *const questions[PROSODY_QUESTIONS] = {
+    [PROSODY_HOSTS] = "SELECT host FROM prosody UNION SELECT host FROM prosodyarchive",
+    [PROSODY_USERS] = "SELECT DISTINCT user FROM prosody WHERE host = ?1 AND store = ?2",
+    [PROSODY_STORES] = "SELECT store FROM prosody WHERE host = ?1 UNION "
+                       "SELECT store FROM prosodyarchive WHERE host = ?1",
+    [PROSODY_COUNTS] =
+        "SELECT store, user, 0, count(*) FROM prosody WHERE host = ?1 GROUP BY store, user "
+        "UNION ALL SELECT store, user, 1, count(*) FROM prosodyarchive WHERE host = ?1 "
+        "GROUP BY store, user",
+    [PROSODY_TABLES] =
+        "SELECT name, printf('SELECT count(*) FROM \"%w\"', name) FROM sqlite_schema "
+        "WHERE type = 'table' AND name NOT IN ('prosody', 'prosodyarchive') AND "
+        "name NOT LIKE 'sqlite_%'",
+};
+
+static int sql_step(sqlite3_stmt *st, const struct sql_query *q)
+{
+    slice column[COLUMNS_MAX];
+    int rc, count = sqlite3_column_count(st);
+    ensure(count <= COLUMNS_MAX);
+    while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+        for (int i = 0; i < count; i++) {
+            const unsigned char *text = sqlite3_column_text(st, i);
+            column[i] = (slice){ text == NULL ? "" : (const char *)text,
+                                 (size_t)sqlite3_column_bytes(st, i) };
+        }
+        if (!q->fn(q->arg, column))
+            return SQLITE_DONE;
+    }
+    return rc;
+}
+
+/* Parameters that the query has not are left out. */
+static enum err sql_run(struct prosody_sql *sql, const struct sql_query *q, struct why *why)
+{
+    sqlite3_stmt *st = NULL;
+    ensure(q->sql.len < INT_MAX);
+    int rc = sqlite3_prepare_v2(sql->db, q->sql.ptr, (int)q->sql.len, &st, NULL);
+    int count = rc == SQLITE_OK ? sqlite3_bind_parameter_count(st) : 0;
+    for (int i = 0; rc == SQLITE_OK && i < count; i++) {
+        slice text = q->param[i];
+        ensure(text.len < INT_MAX);
+        rc = sqlite3_bind_text(st, i + 1, text.len == 0 ? "" : text.ptr, (int)text.len,
+                               SQLITE_STATIC);
+    }
+    if (rc == SQLITE_OK)
+        rc = sql_step(st, q);
+    if (rc != SQLITE_DONE)
+        why_set(why, "%s", sqlite3_errmsg(sql->db));
+    sqlite3_finalize(st);
+    return rc == SQLITE_DONE ? OK : E_CORRUPT;
+}
 
 void prosody_sql_close(struct prosody_sql **sql)
 {
     if (*sql == NULL)
         return;
-    sqlite_file_close(&(*sql)->file);
+    sqlite3_close((*sql)->db);
     xml_work_destroy(&(*sql)->xml);
     mem_free(sql);
 }
@@ -28,16 +91,23 @@ static bool sql_no_row(void *arg, const slice *column)
 
 enum err prosody_sql_open(struct prosody_sql **out, const char *path, struct why *why)
 {
-    static const struct sqlite_query query = { .sql =
-                                                   "SELECT 1 FROM prosody, prosodyarchive LIMIT 1",
-                                               .fn = sql_no_row };
     struct prosody_sql *sql = mem_zalloc(sizeof *sql);
     struct why found;
     sql->xml = xml_work_create();
     *out = sql;
-    enum err e = sqlite_file_open(&sql->file, path, why);
+    enum err e = OK;
+    if (sqlite3_open_v2(path, &sql->db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK) {
+        why_set(why, "%s: %s", path, sqlite3_errmsg(sql->db));
+        e = E_IO;
+    }
     if (e == OK) {
-        e = sqlite_file_rows(sql->file, &query, &found);
+        sqlite3_db_config(sql->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+        sqlite3_busy_timeout(sql->db, BUSY_MS);
+        e = sql_run(sql,
+                    &(struct sql_query){ .sql = SLICE("SELECT 1 FROM prosody, prosodyarchive "
+                                                      "LIMIT 1"),
+                                         .fn = sql_no_row },
+                    &found);
         if (e != OK)
             why_set(why, "%s: found %s, expected a database of Prosody with SQLite", path,
                     found.text);
@@ -47,128 +117,24 @@ enum err prosody_sql_open(struct prosody_sql **out, const char *path, struct why
     return e;
 }
 
-/* Names. */
-
-struct sql_names {
-    prosody_sql_name_fn *fn;
-    void *arg;
-};
-
-static bool sql_name_row(void *arg, const slice *column)
+enum err prosody_sql_ask(struct prosody_sql *sql, enum prosody_question question,
+                         const slice param[2], prosody_sql_fn *fn, void *arg, struct why *why)
 {
-    const struct sql_names *n = arg;
-    if (column[0].len > 0)
-        n->fn(n->arg, column[0]);
-    return true;
-}
-
-enum err prosody_sql_hosts(struct prosody_sql *sql, prosody_sql_name_fn *fn, void *arg,
-                           struct why *why)
-{
-    return sqlite_file_rows(sql->file,
-                            &(struct sqlite_query){ .sql = "SELECT host FROM prosody UNION "
-                                                           "SELECT host FROM prosodyarchive",
-                                                    .fn = sql_name_row,
-                                                    .arg = &(struct sql_names){ fn, arg } },
-                            why);
-}
-
-enum err prosody_sql_users(struct prosody_sql *sql, slice host, const char *store,
-                           prosody_sql_name_fn *fn, void *arg, struct why *why)
-{
-    const slice param[] = { host, slice_of(store) };
-    return sqlite_file_rows(
-        sql->file,
-        &(struct sqlite_query){ "SELECT DISTINCT user FROM prosody WHERE host = ?1 AND store = ?2",
-                                param, 2, sql_name_row, &(struct sql_names){ fn, arg } },
+    return sql_run(
+        sql, &(struct sql_query){ slice_of(questions[question]), { param[0], param[1] }, fn, arg },
         why);
 }
 
-enum err prosody_sql_stores(struct prosody_sql *sql, slice host, prosody_sql_name_fn *fn, void *arg,
-                            struct why *why)
-{
-    return sqlite_file_rows(
-        sql->file,
-        &(struct sqlite_query){ "SELECT store FROM prosody WHERE host = ?1 UNION "
-                                "SELECT store FROM prosodyarchive WHERE host = ?1",
-                                &host, 1, sql_name_row, &(struct sql_names){ fn, arg } },
-        why);
-}
-
-struct sql_counts {
-    prosody_sql_count_fn *fn;
-    void *arg;
-};
-
-static uint64_t sql_number(slice text)
+static bool sql_number_row(void *arg, const slice *column)
 {
     int64_t n;
-    return slice_int(text, &n) && n > 0 ? (uint64_t)n : 0;
+    *(uint64_t *)arg = slice_int(column[0], &n) && n > 0 ? (uint64_t)n : 0;
+    return false;
 }
 
-static bool sql_count_row(void *arg, const slice *column)
+enum err prosody_sql_number(struct prosody_sql *sql, slice query, uint64_t *out, struct why *why)
 {
-    const struct sql_counts *c = arg;
-    c->fn(c->arg, column[0], column[1], slice_is(column[2], "1"), sql_number(column[3]));
-    return true;
-}
-
-enum err prosody_sql_counts(struct prosody_sql *sql, slice host, prosody_sql_count_fn *fn,
-                            void *arg, struct why *why)
-{
-    return sqlite_file_rows(
-        sql->file,
-        &(struct sqlite_query){
-            "SELECT store, user, 0, count(*) FROM prosody WHERE host = ?1 GROUP BY store, user "
-            "UNION ALL SELECT store, user, 1, count(*) FROM prosodyarchive WHERE host = ?1 "
-            "GROUP BY store, user",
-            &host, 1, sql_count_row, &(struct sql_counts){ fn, arg } },
-        why);
-}
-
-struct sql_tables {
-    struct prosody_sql *sql;
-    prosody_sql_table_fn *fn;
-    void *arg;
-    struct why *why;
-    slice name;
-    enum err e;
-};
-
-static bool sql_table_count(void *arg, const slice *column)
-{
-    const struct sql_tables *t = arg;
-    t->fn(t->arg, t->name, sql_number(column[0]));
-    return true;
-}
-
-static bool sql_table_row(void *arg, const slice *column)
-{
-    struct sql_tables *t = arg;
-    struct arena *tmp = arena_create(0);
-    t->name = column[0];
-    const char *query = arena_printf(tmp, "SELECT count(*) FROM %.*s", SLICE_ARG(column[1]));
-    t->e = sqlite_file_rows(t->sql->file,
-                            &(struct sqlite_query){ .sql = query, .fn = sql_table_count, .arg = t },
-                            t->why);
-    arena_destroy(&tmp);
-    return t->e == OK;
-}
-
-enum err prosody_sql_tables(struct prosody_sql *sql, prosody_sql_table_fn *fn, void *arg,
-                            struct why *why)
-{
-    struct sql_tables t = { .sql = sql, .fn = fn, .arg = arg, .why = why };
-    enum err e = sqlite_file_rows(
-        sql->file,
-        &(struct sqlite_query){
-            .sql =
-                "SELECT name, printf('\"%w\"', name) FROM sqlite_schema WHERE type = 'table' AND "
-                "name NOT IN ('prosody', 'prosodyarchive') AND name NOT LIKE 'sqlite_%'",
-            .fn = sql_table_row,
-            .arg = &t },
-        why);
-    return t.e != OK ? t.e : e;
+    return sql_run(sql, &(struct sql_query){ .sql = query, .fn = sql_number_row, .arg = out }, why);
 }
 
 /* Values. */
@@ -200,11 +166,12 @@ static bool sql_value(struct sql_reading *r, struct lua_value *out, slice type, 
     return r->e == OK;
 }
 
-static enum err sql_rows(struct sql_reading *r, const char *query, sqlite_file_row_fn *fn)
+static enum err sql_rows(struct sql_reading *r, const char *query, prosody_sql_fn *fn)
 {
-    const slice param[] = { r->store->host, r->store->user, r->store->store };
-    enum err e =
-        sqlite_file_rows(r->sql->file, &(struct sqlite_query){ query, param, 3, fn, r }, r->why);
+    const struct prosody_sql_store *s = r->store;
+    enum err e = sql_run(
+        r->sql, &(struct sql_query){ slice_of(query), { s->host, s->user, s->store }, fn, r },
+        r->why);
     return r->e != OK ? r->e : e;
 }
 

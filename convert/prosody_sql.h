@@ -1,6 +1,7 @@
-/* prosody_sql: the file that Prosody's mod_storage_sql writes with SQLite. Table `prosody`
- * has the stores whose values have keys, `prosodyarchive` those that are lists. Names of hosts,
- * users and stores are as Prosody calls them. */
+/* prosody_sql: the file that Prosody's mod_storage_sql writes with SQLite. Table `prosody` has the
+ * stores whose values have keys, `prosodyarchive` those that are lists. Names of hosts, users and
+ * stores are as Prosody calls them. Nothing in the file is changed, and what its schema says is not
+ * trusted. */
 #pragma once
 #include "convert/lua.h"
 #include <stdint.h>
@@ -11,23 +12,20 @@ struct prosody_sql;
 NODISCARD enum err prosody_sql_open(struct prosody_sql **out, const char *path, struct why *why);
 void prosody_sql_close(struct prosody_sql **sql); /* NULL is fine */
 
-typedef void prosody_sql_name_fn(void *arg, slice name);
-/* Hosts of which it has anything; users of a host with this store of keys, also rooms. */
-NODISCARD enum err prosody_sql_hosts(struct prosody_sql *sql, prosody_sql_name_fn *fn, void *arg,
-                                     struct why *why);
-NODISCARD enum err prosody_sql_users(struct prosody_sql *sql, slice host, const char *store,
-                                     prosody_sql_name_fn *fn, void *arg, struct why *why);
-/* Stores of a host, of both kinds. */
-NODISCARD enum err prosody_sql_stores(struct prosody_sql *sql, slice host, prosody_sql_name_fn *fn,
-                                      void *arg, struct why *why);
-
-/* How many rows a host has of each store and user, keys and lists. */
-typedef void prosody_sql_count_fn(void *arg, slice store, slice user, bool list, uint64_t count);
-NODISCARD enum err prosody_sql_counts(struct prosody_sql *sql, slice host, prosody_sql_count_fn *fn,
-                                      void *arg, struct why *why);
-/* Tables of others, and how many rows they have. */
-typedef void prosody_sql_table_fn(void *arg, slice table, uint64_t count);
-NODISCARD enum err prosody_sql_tables(struct prosody_sql *sql, prosody_sql_table_fn *fn, void *arg,
+enum prosody_question {
+    PROSODY_HOSTS,  /* of which it has anything */
+    PROSODY_USERS,  /* of host ?1 with store ?2 of keys, also rooms */
+    PROSODY_STORES, /* of host ?1, of both kinds */
+    PROSODY_COUNTS, /* of host ?1: store, user, 1 for a list, how many rows */
+    PROSODY_TABLES, /* of others: name, and a query of how many rows it has */
+    PROSODY_QUESTIONS
+};
+/* Columns of a row as texts, valid during the call. false: no more rows are wanted. */
+typedef bool prosody_sql_fn(void *arg, const slice *column);
+NODISCARD enum err prosody_sql_ask(struct prosody_sql *sql, enum prosody_question question,
+                                   const slice param[2], prosody_sql_fn *fn, void *arg,
+                                   struct why *why);
+NODISCARD enum err prosody_sql_number(struct prosody_sql *sql, slice query, uint64_t *out,
                                       struct why *why);
 
 struct prosody_sql_store {

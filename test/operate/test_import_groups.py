@@ -220,6 +220,14 @@ def test_groups_of_two_servers_with_one_name(make_server, folder):
         assert told(answer) == {("group Sales & Co", joined(1))}
 
 
+def test_groups_with_one_name(make_server, folder):
+    (folder / "groups.txt").write_text(f"[A b]\nbob@{HOST}\n[a-B]\ncarol@{HOST}\n")
+    ours = make_server(domains=[HOST])
+    answer = ours.bring(*of_prosody(folder))
+    assert told(answer) == {("group a-B", "refused: another group of the source is a-b here")}
+    assert groups(ours) == {"a-b": ("A b", {"visible-to members", f"member {jid('bob')}"})}
+
+
 def test_groups_of_prosody_for_the_second_time(make_server, folder):
     ours = make_server(domains=[HOST])
     ours.bring(*of_prosody(folder))

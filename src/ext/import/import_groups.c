@@ -21,11 +21,11 @@ struct store_stmt import_groups_account = {
 
 /* Names: lower-case letters, digits, -, _ and . of which no two are the same. */
 
-static slice group_name(struct arena *arena, slice text, unsigned number)
+static slice group_name(struct arena *arena, slice text)
 {
-    char out[NAME_BYTES_MAX + 1];
-    size_t n = 0, most = number > 0 ? NAME_BYTES_MAX - 12 : NAME_BYTES_MAX;
-    for (size_t i = 0; i < text.len && n < most; i++) {
+    char out[NAME_BYTES_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < text.len && n < sizeof out; i++) {
         char c = text.ptr[i];
         if (c >= 'A' && c <= 'Z')
             c = (char)(c + ('a' - 'A'));
@@ -37,57 +37,26 @@ static slice group_name(struct arena *arena, slice text, unsigned number)
     }
     while (n > 0 && (out[n - 1] == '-' || out[n - 1] == '.'))
         n--;
-    slice name = n > 0 ? (slice){ out, n } : SLICE("group");
-    return number > 0 ? slice_of(arena_printf(arena, "%.*s-%u", SLICE_ARG(name), number))
-                      : slice_dup(arena, name);
+    return n > 0 ? slice_dup(arena, (slice){ out, n }) : SLICE("group");
 }
 
-/* How many groups of the source would have the same name. */
-struct group_namesakes {
-    slice name;
-    unsigned last; /* the number that was tried last */
-};
-
-static struct group_namesakes *namesakes_of(struct map *all, slice name, unsigned last,
-                                            struct arena *arena)
-{
-    struct group_namesakes *found = map_get(all, name);
-    if (found != NULL)
-        return found;
-    found = arena_new(arena, struct group_namesakes, 1);
-    *found = (struct group_namesakes){ name, last };
-    map_put(all, found);
-    return found;
-}
-
-/* With the host behind it, which stands for the number 2, or else with the next number. */
-static void give_another_name(struct source_groups *l, struct source_group *g,
-                              const struct map *taken, struct map *namesakes)
-{
-    struct group_namesakes *others =
-        namesakes_of(namesakes, g->here, g->host.len > 0 ? 2 : 1, l->arena);
-    if (g->host.len > 0) {
-        const char *both =
-            arena_printf(l->arena, "%.*s.%.*s", SLICE_ARG(g->name), SLICE_ARG(g->host));
-        g->here = group_name(l->arena, slice_of(both), 0);
-    }
-    while (map_get(taken, g->here) != NULL)
-        g->here = group_name(l->arena, g->name, ++others->last);
-}
-
-/* In the order of the source, so that the next import gives the same. */
+/* A name that is taken has the host behind it. */
 static void give_names(struct source_groups *l)
 {
-    struct map taken, namesakes;
+    struct map taken;
     map_init(&taken, map_key_slice);
-    map_init(&namesakes, map_key_slice);
     for (struct source_group *g = l->first; g != NULL; g = g->next) {
-        g->here = group_name(l->arena, g->name, 0);
+        g->here = group_name(l->arena, g->name);
         if (map_get(&taken, g->here) != NULL)
-            give_another_name(l, g, &taken, &namesakes);
-        map_put(&taken, &g->here);
+            g->here = group_name(l->arena,
+                                 slice_of(arena_printf(l->arena, "%.*s.%.*s", SLICE_ARG(g->name),
+                                                       SLICE_ARG(g->host))));
+        if (map_get(&taken, g->here) == NULL)
+            map_put(&taken, &g->here);
+        else if (g->problem == NULL)
+            g->problem = arena_printf(l->arena, "another group of the source is %.*s here",
+                                      SLICE_ARG(g->here));
     }
-    map_fini(&namesakes);
     map_fini(&taken);
 }
 
