@@ -13,73 +13,48 @@ struct ejabberd_room {
 
 /* The configuration: {muc_room, {NAME, HOST}, [{OPTION, VALUE}]}. */
 
-enum option_kind {
-    AS_LINE,
-    AS_LINES,
-    AS_LANGUAGE,
-    AS_TRUTH,
-    AS_COUNT,
-    AS_ANONYMOUS,
-    AS_SUBJECT,
-    AS_PRIVATE,
-    AS_ROLES,
-    AS_OFF,  /* known here only as it is when it is off or empty */
-    AS_NONE, /* means nothing here, whatever it is */
-    AS_USED  /* read elsewhere */
+static const struct room_setting room_options[] = {
+    { "title", "name", ROOM_LINE },
+    { "description", "description", ROOM_LINES },
+    { "lang", "language", ROOM_LANGUAGE },
+    { "public", "listed", ROOM_TRUTH },
+    { "members_only", "members_only", ROOM_TRUTH },
+    { "allow_user_invites", "member_invites", ROOM_TRUTH },
+    { "password_protected", "password", ROOM_TRUTH },
+    { "password", "secret", ROOM_LINE },
+    { "anonymous", "whois", ROOM_WHOIS },
+    { "allow_change_subj", "subject_lowest", ROOM_SUBJECT },
+    { "allow_private_messages", "pm", ROOM_PRIVATE },
+    { "presence_broadcast", "presence_roles", ROOM_USED },
+    { "max_users", "users_max", ROOM_COUNT },
+    { "mam", "archive", ROOM_TRUTH },
+    { "allow_subscription", NULL, ROOM_OFF },
+    { "allow_voice_requests", NULL, ROOM_NONE },
+    { "allow_query_users", NULL, ROOM_NONE },
+    { "allow_private_messages_from_visitors", NULL, ROOM_NONE },
+    { "allow_visitor_nickchange", NULL, ROOM_NONE },
+    { "allow_visitor_status", NULL, ROOM_NONE },
+    { "affiliations", NULL, ROOM_USED },
+    { "captcha_protected", NULL, ROOM_OFF },
+    { "captcha_whitelist", NULL, ROOM_NONE },
+    { "enable_hats", NULL, ROOM_NONE },
+    { "hats_users", NULL, ROOM_OFF },
+    { "hibernation_time", NULL, ROOM_NONE },
+    { "logging", NULL, ROOM_OFF },
+    { "members_by_default", NULL, ROOM_USED },
+    { "moderated", NULL, ROOM_USED },
+    { "persistent", NULL, ROOM_USED },
+    { "public_list", NULL, ROOM_NONE },
+    { "pubsub", NULL, ROOM_OFF },
+    { "roles", NULL, ROOM_NONE },
+    { "subject", NULL, ROOM_USED },
+    { "subject_author", NULL, ROOM_USED },
+    { "subscribers", NULL, ROOM_OFF },
+    { "vcard", NULL, ROOM_OFF },
+    { "vcard_xupdate", NULL, ROOM_NONE },
+    { "voice_request_min_interval", NULL, ROOM_NONE },
+    { NULL, NULL, ROOM_USED },
 };
-
-static const struct room_option {
-    const char *theirs, *ours;
-    enum option_kind kind;
-} room_options[] = {
-    { "title", "name", AS_LINE },
-    { "description", "description", AS_LINES },
-    { "lang", "language", AS_LANGUAGE },
-    { "public", "listed", AS_TRUTH },
-    { "members_only", "members_only", AS_TRUTH },
-    { "allow_user_invites", "member_invites", AS_TRUTH },
-    { "password_protected", "password", AS_TRUTH },
-    { "password", "secret", AS_LINE },
-    { "anonymous", "whois", AS_ANONYMOUS },
-    { "allow_change_subj", "subject_lowest", AS_SUBJECT },
-    { "allow_private_messages", "pm", AS_PRIVATE },
-    { "presence_broadcast", "presence_roles", AS_ROLES },
-    { "max_users", "users_max", AS_COUNT },
-    { "mam", "archive", AS_TRUTH },
-    { "allow_subscription", NULL, AS_OFF },
-    { "allow_voice_requests", NULL, AS_NONE },
-    { "allow_query_users", NULL, AS_NONE },
-    { "allow_private_messages_from_visitors", NULL, AS_NONE },
-    { "allow_visitor_nickchange", NULL, AS_NONE },
-    { "allow_visitor_status", NULL, AS_NONE },
-    { "affiliations", NULL, AS_USED },
-    { "captcha_protected", NULL, AS_OFF },
-    { "captcha_whitelist", NULL, AS_NONE },
-    { "enable_hats", NULL, AS_NONE },
-    { "hats_users", NULL, AS_OFF },
-    { "hibernation_time", NULL, AS_NONE },
-    { "logging", NULL, AS_OFF },
-    { "members_by_default", NULL, AS_USED },
-    { "moderated", NULL, AS_USED },
-    { "persistent", NULL, AS_USED },
-    { "public_list", NULL, AS_NONE },
-    { "pubsub", NULL, AS_OFF },
-    { "roles", NULL, AS_NONE },
-    { "subject", NULL, AS_USED },
-    { "subject_author", NULL, AS_USED },
-    { "subscribers", NULL, AS_OFF },
-    { "vcard", NULL, AS_OFF },
-    { "vcard_xupdate", NULL, AS_NONE },
-    { "voice_request_min_interval", NULL, AS_NONE },
-};
-
-static const struct room_option *option_of(slice theirs)
-{
-    for (size_t i = 0; i < sizeof room_options / sizeof room_options[0]; i++)
-        if (slice_is(theirs, room_options[i].theirs))
-            return &room_options[i];
-    return NULL;
-}
 
 static bool is_off(const struct erlang_term *v)
 {
@@ -96,50 +71,16 @@ static bool ejabberd_roles_have(const void *roles, const char *role)
     return v != NULL;
 }
 
-static void put_option(struct room_writer *r, const struct room_option *o,
-                       const struct erlang_term *v)
+static void put_option(struct room_writer *r, slice name, const struct erlang_term *v)
 {
-    static const enum room_text_kind kinds[] = {
-        [AS_LINE] = ROOM_LINE, [AS_LINES] = ROOM_LINES, [AS_LANGUAGE] = ROOM_LANGUAGE
-    };
-    bool truth = erlang_is(v, "true");
-    switch (o->kind) {
-    case AS_TRUTH:
-        room_writer_truth(r, o->ours, truth);
-        break;
-    case AS_ANONYMOUS:
-        room_writer_word(r, o->ours, truth ? SLICE("moderators") : SLICE("anyone"));
-        break;
-    case AS_SUBJECT:
-        room_writer_word(r, o->ours, truth ? SLICE("participant") : SLICE("moderator"));
-        break;
-    case AS_PRIVATE:
-        room_writer_word(r, o->ours, truth ? SLICE("anyone") : SLICE("none"));
-        break;
-    case AS_ROLES:
-        room_writer_roles(r, o->ours, ejabberd_roles_have, v);
-        break;
-    case AS_COUNT:
-        if (erlang_is(v, "none")) {
-            room_writer_word(r, o->ours, SLICE("none"));
-            break;
-        }
-        (void)room_writer_text(r, o->ours, ROOM_COUNT,
-                               v->type == ERLANG_NUMBER ? v->text : (slice){ 0 },
-                               slice_of(o->theirs));
-        break;
-    case AS_OFF:
-        if (!is_off(v))
-            room_writer_lost(r, "of the configuration:", slice_of(o->theirs));
-        break;
-    case AS_NONE:
-        output_lost(r->output, r->jid, 1, "options %s of rooms", o->theirs);
-        break;
-    case AS_USED:
-        break;
-    default:
-        (void)room_writer_text(r, o->ours, kinds[o->kind], erlang_text(v), slice_of(o->theirs));
-    }
+    bool count = slice_is(name, "max_users");
+    bool given = count ? v->type == ERLANG_NUMBER || erlang_is(v, "none") : v->type == ERLANG_TEXT;
+    if (slice_is(name, "presence_broadcast"))
+        room_writer_roles(r, "presence_roles", ejabberd_roles_have, v);
+    else
+        room_writer_setting(
+            r, room_options, name,
+            &(struct room_value){ given ? v->text : (slice){ 0 }, given, !is_off(v) });
 }
 
 /* Newer versions have a list of {text, LANGUAGE, TEXT}. */
@@ -167,11 +108,10 @@ static void put_options(struct room_writer *r, const struct erlang_term *options
                           erlang_is(erlang_get(options, "members_by_default"), "false"));
     for (const struct erlang_term *t = erlang_at(options, 0); t != NULL; t = t->next) {
         slice name = erlang_word(erlang_at(t, 0));
-        const struct room_option *o = option_of(name);
-        if (o == NULL || erlang_count(t) != 2)
+        if (erlang_count(t) != 2)
             room_writer_lost(r, "of the configuration:", name);
         else
-            put_option(r, o, erlang_at(t, 1));
+            put_option(r, name, erlang_at(t, 1));
     }
     put_subject(r, options);
 }

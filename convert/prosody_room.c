@@ -11,73 +11,36 @@ struct prosody_room {
 
 /* The configuration. */
 
-enum setting_kind {
-    AS_LINE,
-    AS_LINES,
-    AS_LANGUAGE,
-    AS_TRUTH,
-    AS_FALSE,
-    AS_COUNT,
-    AS_WHOIS,
-    AS_SUBJECT,
-    AS_NONE, /* means nothing here */
-    AS_USED  /* read elsewhere */
+static const struct room_setting room_settings[] = {
+    { "name", "name", ROOM_LINE },
+    { "description", "description", ROOM_LINES },
+    { "language", "language", ROOM_LANGUAGE },
+    { "hidden", "listed", ROOM_FALSE },
+    { "members_only", "members_only", ROOM_TRUTH },
+    { "allow_member_invites", "member_invites", ROOM_TRUTH },
+    { "moderated", "moderated", ROOM_TRUTH },
+    { "password", "secret", ROOM_LINE },
+    { "whois", "whois", ROOM_WHOIS },
+    { "changesubject", "subject_lowest", ROOM_SUBJECT },
+    { "history_length", "history_max", ROOM_COUNT },
+    { "default_history_messages", "history", ROOM_COUNT },
+    { "archiving", "archive", ROOM_TRUTH },
+    { "persistent", NULL, ROOM_USED },
+    { "subject", NULL, ROOM_USED },
+    { "subject_from", NULL, ROOM_USED },
+    { "subject_time", NULL, ROOM_USED },
+    { "occupant_id_salt", NULL, ROOM_NONE },
+    { "locked", NULL, ROOM_NONE },
+    { NULL, NULL, ROOM_USED },
 };
 
-/* Its name there and here; NULL: it is read elsewhere, or means nothing here. */
-static const struct room_setting {
-    const char *theirs, *ours;
-    enum setting_kind kind;
-} room_settings[] = {
-    { "name", "name", AS_LINE },
-    { "description", "description", AS_LINES },
-    { "language", "language", AS_LANGUAGE },
-    { "hidden", "listed", AS_FALSE },
-    { "members_only", "members_only", AS_TRUTH },
-    { "allow_member_invites", "member_invites", AS_TRUTH },
-    { "moderated", "moderated", AS_TRUTH },
-    { "password", "secret", AS_LINE },
-    { "whois", "whois", AS_WHOIS },
-    { "changesubject", "subject_lowest", AS_SUBJECT },
-    { "history_length", "history_max", AS_COUNT },
-    { "default_history_messages", "history", AS_COUNT },
-    { "archiving", "archive", AS_TRUTH },
-    { "persistent", NULL, AS_USED },
-    { "subject", NULL, AS_USED },
-    { "subject_from", NULL, AS_USED },
-    { "subject_time", NULL, AS_USED },
-    { "occupant_id_salt", NULL, AS_NONE },
-    { "locked", NULL, AS_NONE },
-};
-
-static void put_setting(struct room_writer *r, const struct room_setting *s,
-                        const struct lua_value *v)
+static void put_setting(struct room_writer *r, slice name, const struct lua_value *v)
 {
-    static const enum room_text_kind kinds[] = { [AS_LINE] = ROOM_LINE,
-                                                 [AS_LINES] = ROOM_LINES,
-                                                 [AS_LANGUAGE] = ROOM_LANGUAGE,
-                                                 [AS_COUNT] = ROOM_COUNT };
     bool given = v->type == LUA_STRING || v->type == LUA_NUMBER;
     bool truth = v->type == LUA_BOOLEAN ? v->truth : given;
-    if (s->kind == AS_TRUTH || s->kind == AS_FALSE)
-        room_writer_truth(r, s->ours, truth == (s->kind == AS_TRUTH));
-    else if (s->kind == AS_SUBJECT)
-        room_writer_word(r, s->ours, truth ? SLICE("participant") : SLICE("moderator"));
-    else if (s->kind == AS_WHOIS)
-        room_writer_word(r, s->ours,
-                         slice_is(v->text, "anyone") ? SLICE("anyone") : SLICE("moderators"));
-    else if (given)
-        (void)room_writer_text(r, s->ours, kinds[s->kind], v->text, slice_of(s->theirs));
-    else
-        room_writer_lost(r, "of the configuration:", slice_of(s->theirs));
-}
-
-static const struct room_setting *setting_of(slice theirs)
-{
-    for (size_t i = 0; i < sizeof room_settings / sizeof room_settings[0]; i++)
-        if (slice_is(theirs, room_settings[i].theirs))
-            return &room_settings[i];
-    return NULL;
+    if (slice_is(name, "whois"))
+        truth = !slice_is(v->text, "anyone");
+    room_writer_setting(r, room_settings, name, &(struct room_value){ v->text, given, truth });
 }
 
 /* Roles whose presence is shown: a table of them. */
@@ -92,15 +55,10 @@ static void put_config(struct prosody_room *r, const struct lua_value *data)
     slice password = lua_text(data, "password");
     room_writer_truth(&r->file, "password", password.len > 0 && password.len <= ROOM_TEXT_MAX);
     for (const struct lua_field *f = data->first; f != NULL; f = f->next) {
-        const struct room_setting *s = setting_of(f->key.text);
         if (slice_is(f->key.text, "presence_broadcast") && f->value.type == LUA_TABLE)
             room_writer_roles(&r->file, "presence_roles", prosody_roles_have, &f->value);
-        else if (s == NULL)
-            room_writer_lost(&r->file, "of the configuration:", f->key.text);
-        else if (s->kind == AS_NONE)
-            prosody_lost(&r->user, "fields of rooms:", f->key.text);
-        else if (s->ours != NULL)
-            put_setting(&r->file, s, &f->value);
+        else
+            put_setting(&r->file, f->key.text, &f->value);
     }
     if (lua_get(data, "hidden") == NULL) /* Prosody stores no default */
         room_writer_truth(&r->file, "listed", true);

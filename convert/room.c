@@ -153,21 +153,45 @@ static bool is_language_tag(slice s)
     return s.len <= LANGUAGE_MAX;
 }
 
-bool room_writer_text(struct room_writer *r, const char *key, enum room_text_kind kind, slice text,
-                      slice theirs)
+/* false: it cannot be stored. */
+static bool put_text(struct room_writer *r, const struct room_setting *s, slice text)
 {
     int64_t n;
-    slice clean = room_writer_clean(r, text, kind == ROOM_LINES);
+    slice clean = room_writer_clean(r, text, s->kind == ROOM_LINES);
     bool fine = clean.len == text.len;
-    if (kind == ROOM_COUNT)
-        fine = slice_int(text, &n) && n >= 0 && n < INT32_MAX;
-    if (kind == ROOM_LANGUAGE)
+    if (s->kind == ROOM_COUNT)
+        fine = slice_is(text, "none") || (slice_int(text, &n) && n >= 0 && n < INT32_MAX);
+    if (s->kind == ROOM_LANGUAGE)
         fine = fine && is_language_tag(text);
     if (fine)
-        put_pair(r, key, kind == ROOM_COUNT ? text : room_text_stored(r, clean));
-    else
-        room_writer_lost(r, "of the configuration:", theirs);
+        put_pair(r, s->ours, s->kind == ROOM_COUNT ? text : room_text_stored(r, clean));
     return fine;
+}
+
+void room_writer_setting(struct room_writer *r, const struct room_setting *table, slice theirs,
+                         const struct room_value *v)
+{
+    static const char *const words[][2] = { [ROOM_WHOIS] = { "anyone", "moderators" },
+                                            [ROOM_SUBJECT] = { "moderator", "participant" },
+                                            [ROOM_PRIVATE] = { "none", "anyone" } };
+    const struct room_setting *s = table;
+    bool lost = false;
+    while (s->theirs != NULL && !slice_is(theirs, s->theirs))
+        s++;
+    if (s->theirs == NULL)
+        lost = true;
+    else if (s->kind <= ROOM_COUNT)
+        lost = !v->given || !put_text(r, s, v->text);
+    else if (s->kind == ROOM_TRUTH || s->kind == ROOM_FALSE)
+        room_writer_truth(r, s->ours, v->truth == (s->kind == ROOM_TRUTH));
+    else if (s->kind <= ROOM_PRIVATE)
+        room_writer_word(r, s->ours, slice_of(words[s->kind][v->truth]));
+    else if (s->kind == ROOM_OFF)
+        lost = v->truth;
+    else if (s->kind == ROOM_NONE)
+        output_lost(r->output, r->jid, 1, "settings %s of rooms", s->theirs);
+    if (lost)
+        room_writer_lost(r, "of the configuration:", theirs);
 }
 
 /* The address in the room, prepared. false: it is none. */

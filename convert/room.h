@@ -9,12 +9,29 @@
 
 enum { ROOM_TEXT_MAX = 1023, ROOM_REASONS_MAX = 100, ROOM_STANZA_MAX = 4 << 20 };
 
-/* The form that a text of the configuration must have to be stored here. */
-enum room_text_kind {
+/* How a setting of the configuration is stored here. */
+enum room_setting_kind {
     ROOM_LINE,     /* a text of one line */
     ROOM_LINES,    /* of several */
     ROOM_LANGUAGE, /* RFC 5646 */
-    ROOM_COUNT
+    ROOM_COUNT,    /* a number, or `none` */
+    ROOM_TRUTH,
+    ROOM_FALSE,   /* as the opposite of what it is there */
+    ROOM_WHOIS,   /* on: addresses are for moderators only */
+    ROOM_SUBJECT, /* on: participants may change it */
+    ROOM_PRIVATE, /* on: messages to one occupant are allowed */
+    ROOM_OFF,     /* known here only as it is when it is off or empty */
+    ROOM_NONE,    /* means nothing here, whatever it is */
+    ROOM_USED     /* read elsewhere */
+};
+struct room_setting {
+    const char *theirs, *ours;
+    enum room_setting_kind kind;
+};
+struct room_value {
+    slice text; /* of a text, a number or a word */
+    bool given; /* it has a text */
+    bool truth; /* it is on */
 };
 
 struct room_writer {
@@ -43,9 +60,10 @@ void room_writer_word(struct room_writer *r, const char *key, slice word); /* as
 /* A list of the roles ("moderator") of which `has` is true. */
 typedef bool room_has_role(const void *arg, const char *role);
 void room_writer_roles(struct room_writer *r, const char *key, room_has_role *has, const void *arg);
-/* false: the text cannot be stored, and is lost under the name `theirs`. */
-bool room_writer_text(struct room_writer *r, const char *key, enum room_text_kind kind, slice text,
-                      slice theirs);
+/* Of a table that ends with a row without a name; what is not in it, or cannot be stored, is lost.
+ */
+void room_writer_setting(struct room_writer *r, const struct room_setting *table, slice theirs,
+                         const struct room_value *v);
 /* Ends the configuration. `from`: a JID in the room, else the room has said it; at_us 0: at an
  * unknown time. */
 void room_writer_subject(struct room_writer *r, slice subject, slice from, uint64_t at_us);

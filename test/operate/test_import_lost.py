@@ -59,7 +59,7 @@ def test_of_a_dump_of_ejabberd(server, tmp_path):
         "passwords of an unknown form in the table passwd: 1",
         "elements of an unknown form in the table vcard: 1",
         "options strange of nodes in the table pubsub_node: 1",
-        "options roles of rooms: 1", "options allow_query_users of rooms: 1"}
+        "settings roles of rooms: 1", "settings allow_query_users of rooms: 1"}
     assert single == {
         ("eve@localhost", "a password: nobody can log in before `user password` sets one"),
         ("group g@localhost", "its option color"),
@@ -102,7 +102,7 @@ FIELDS = {
     "attributes of an unknown form in the store private: 1",
     "children of an unknown form in the store private: 1",
     "entries of the store lastlog2: 2", "entries of the store roster: 1",
-    "entries of the store pep_*: 1", "fields of rooms: locked in the store config: 1",
+    "entries of the store pep_*: 1", "settings locked of rooms: 1",
     "fields of affiliations: badge in the store config: 1"}
 TEA = """return { _data = { persistent = true; smell = "mint"; locked = false; }; _more = 1;
     _affiliations = { ["ann@localhost"] = "owner"; };

@@ -122,7 +122,7 @@ def test_rooms_of_ejabberd(make_server, tmp_path):
         answer = ours.bring("ejabberd", str(dump), *more)
         assert answer["text"].rpartition("; rooms ")[2].partition(": ")[2] == f"{rooms}, refused: 0"
         assert {r["what"] for r in answer["rows"] if not (
-            r["user"] == "" and r["what"].startswith("options "))} == (
+            r["user"] == "" and r["what"].startswith("settings "))} == (
             {"is there already; a room is never replaced"} if "--replace" in more else set())
     is_ = fields(ours, where)
     assert {k: is_[k] for k in ("roomname", "roomdesc", "membersonly", "publicroom", "whois",
