@@ -95,7 +95,7 @@ $(B)/%_test: $(B)/src/%_test.o $(B)/libmuster.a
 # All unit tests in one program, and all fuzz targets in another: tools/programs. A test that has a
 # function in the place of one of a library stays a program of its own.
 ALONE   := admin/health_test xmpp/nickname_test
-UNITS   := $(filter-out $(ALONE),$(call named,*_test.c))
+UNIT_TESTS := $(filter-out $(ALONE),$(call named,*_test.c))
 TARGETS := $(call named,*_fuzz.c)
 symbol   = $(subst -,_,$(subst /,_,$(1)))
 rename   = objcopy --redefine-sym main=$(call symbol,$(1)) \
@@ -108,11 +108,11 @@ $(B)/renamed/%.o: $(B)/src/%.o
 	@$(call rename,$*) $< $@
 $(B)/units.inc: $(call sources,*_test.c) $(wildcard convert/*_test.c) Makefile
 	@mkdir -p $(@D)
-	@printf '%s\n' $(foreach u,$(UNITS),'UNIT("$(u)", $(call symbol,$(u)))') >$@
+	@printf '%s\n' $(foreach u,$(UNIT_TESTS),'UNIT("$(u)", $(call symbol,$(u)))') >$@
 $(B)/targets.inc: $(call sources,*_fuzz.c) $(wildcard convert/*_fuzz.c) Makefile
 	@mkdir -p $(@D)
 	@printf '%s\n' $(foreach t,$(TARGETS),'TARGET("$(patsubst %_fuzz,%,$(notdir $(t)))", $(call symbol,$(t)))') >$@
-$(B)/units: tools/programs/units.c $(B)/units.inc $(UNITS:%=$(B)/renamed/%.o) $(B)/libconvert.a $(B)/libmuster.a
+$(B)/units: tools/programs/units.c $(B)/units.inc $(UNIT_TESTS:%=$(B)/renamed/%.o) $(B)/libconvert.a $(B)/libmuster.a
 	@echo "  $(notdir $@)"
 	@$(CC) $(CFLAGS) -I$(B) $(LDFLAGS) $(filter-out %.inc,$^) -lcmocka -lexpat $(LIBS) -o $@
 units-alone: $(ALONE:%=$(B)/%)
