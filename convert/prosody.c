@@ -26,6 +26,16 @@ static bool is_list(const struct lua_field *f, enum lua_type type)
     return f->key.type == LUA_NUMBER && f->value.type == type;
 }
 
+/* An entry of an archive also has its key, its time and with whom it is. */
+static bool is_stanza_field(slice name)
+{
+    static const char *const names[] = { "name", "attr", "key", "when", "with", "last_add" };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (slice_is(name, names[i]))
+            return true;
+    return false;
+}
+
 static void stanza_attrs(const struct prosody_user *u, struct xml_write *x,
                          const struct lua_value *attr, bool stored)
 {
@@ -62,6 +72,8 @@ void prosody_stanza(const struct prosody_user *u, struct buf *out, const struct 
             xml_text_clean(&x, f->value.text);
         else if (f->key.type == LUA_NUMBER)
             prosody_lost(u, "children of an unknown form", (slice){ 0 });
+        else if (!is_stanza_field(f->key.text))
+            prosody_lost(u, "fields of elements:", f->key.text);
     }
     xml_raw(&x, more);
     xml_close(&x);

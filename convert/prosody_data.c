@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { NAMES_MAX = 1000000, NAME_BYTES_MAX = 4096 };
+enum { NAME_BYTES_MAX = 4096 };
 
 /* The file that its mod_storage_sql writes with SQLite, unless its settings say another name. */
 #define SQL_FILE "prosody.sqlite"
@@ -35,9 +35,7 @@ static int prosody_name_order(const void *one, const void *other)
 
 static void prosody_names_add(struct prosody_names *out, slice name, struct arena *keep)
 {
-    ensure(out->count <= NAMES_MAX && out->count <= out->cap);
-    if (out->count == NAMES_MAX)
-        return;
+    ensure(out->count <= out->cap);
     if (out->count == out->cap) {
         out->cap = 2 * out->cap + 64;
         out->at = mem_realloc(out->at, out->cap * sizeof *out->at);

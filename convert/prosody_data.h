@@ -6,7 +6,7 @@
  * (convert/prosody_sql.h).
  *
  * Limits: PROSODY_FILE_MAX bytes of a file, or of a store in SQL; PROSODY_USER_MAX of all of a
- * user, or of a room; NAMES_MAX users, and as many rooms. */
+ * user, or of a room. */
 #pragma once
 #include "codec/xml_write.h"
 #include "convert/lua.h"
