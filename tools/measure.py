@@ -491,11 +491,13 @@ class Point:
     more: bool = False       # more is better
     compared: str = "each"   # what --against looks at: "all", "each" column, or "none"
     slack: float = 0         # what may be added before it is worse: 0.01 is a hundredth
+    whole: bool = False      # of the tree alone
 
 
-def whole(figure):
-    """A figure of the tree, not of its folders."""
-    return lambda tree, column: figure(tree) if column == "all" else 0
+def whole(text, figure, places, slack=0.0):
+    """A point of the tree, not of its folders."""
+    return Point(text, lambda tree, column: figure(tree), places, compared="all", slack=slack,
+                 whole=True)
 
 
 POINTS = {
@@ -530,21 +532,21 @@ POINTS = {
                       lambda t, c: sum(len(openings(s)) for s in t.of(c)),
                       lambda t: (f"{s.name}:{line}: {word}" for s in t.sources.values()
                                  for line, word in openings(s))),
-    "crowds": Point(f"folders over {CROWD} modules", whole(lambda t: len(crowded(t))), crowded),
-    "hooks": Point("functions of struct feature with one user",
-                   whole(lambda t: len(lone_hooks(t))), lone_hooks),
-    "members": Point("members of the largest struct of a link",
-                     whole(lambda t: max([0, *(count for count, _ in members(t))])),
+    "crowds": whole(f"folders over {CROWD} modules", lambda t: len(crowded(t)), crowded),
+    "hooks": whole("functions of struct feature with one user", lambda t: len(lone_hooks(t)),
+                   lone_hooks),
+    "members": whole("members of the largest struct of a link",
+                     lambda t: max([0, *(count for count, _ in members(t))]),
                      lambda t: (f"{place}: {count}" for count, place in members(t))),
     # one change adds what the next one removes
-    "federation": Point("lines of federation, with headers",
-                        whole(lambda t: sum(s.text.count("\n") for s in federation(t))),
+    "federation": whole("lines of federation, with headers",
+                        lambda t: sum(s.text.count("\n") for s in federation(t)),
                         lambda t: (f"{s.name}: {s.text.count(chr(10))}" for s in federation(t)),
                         slack=0.01),
-    "fed-tests": Point("lines of its tests", whole(lambda t: count_lines(tests_of_federation(t))),
+    "fed-tests": whole("lines of its tests", lambda t: count_lines(tests_of_federation(t)),
                        lambda t: (f"{f.name}: {count_lines([f])}" for f in tests_of_federation(t)),
                        slack=0.01),
-    "words": Point("words of " + ", ".join(WORDS), whole(lambda t: sum(words(t, w) for w in WORDS)),
+    "words": whole("words of " + " and ".join(WORDS), lambda t: sum(words(t, w) for w in WORDS),
                    lambda t: (f"{w}: {words(t, w)}" for w in WORDS), slack=0.01),
     "lines": Point("lines of .c files", code_lines, line_places, compared="all", slack=0.01),
     "h-lines": Point("lines of .h files", header_lines, line_places, compared="none"),
@@ -558,18 +560,23 @@ Worker numbers in local variables are not counted: they do not outlive a tick. T
 # --- what is printed ---
 
 def measure(tree):
-    return {name: {column: point.figure(tree, column) for column in tree.columns}
+    return {name: {column: point.figure(tree, column)
+                   for column in (["all"] if point.whole else tree.columns)}
             for name, point in POINTS.items()}
 
 
 def table(figures):
-    columns = list(next(iter(figures.values())))
+    columns = list(figures["lines"])
     rows = [["point", "", *columns]]
-    rows += [[name, POINTS[name].text, *map(str, row.values())] for name, row in figures.items()]
+    rows += [[name, POINTS[name].text, *map(str, row.values())] for name, row in figures.items()
+             if not POINTS[name].whole]
     widths = [max(map(len, cells)) for cells in zip(*rows)]
-    return "\n".join(" ".join(cell.ljust(width) if i < 2 else cell.rjust(max(width, 5))
-                              for i, (cell, width) in enumerate(zip(row, widths))).rstrip()
-                     for row in rows)
+    lines = [" ".join(cell.ljust(width) if i < 2 else cell.rjust(max(width, 5))
+                      for i, (cell, width) in enumerate(zip(row, widths))).rstrip()
+             for row in rows]
+    lines += [f"{name:10} {POINTS[name].text}: {row['all']}" for name, row in figures.items()
+              if POINTS[name].whole]
+    return "\n".join(lines)
 
 
 def worse(now, before, file):

@@ -263,5 +263,5 @@ int main(void)
         cmocka_unit_test(test_a_message_is_followed_once),
         cmocka_unit_test(test_long_messages_are_read_in_parts),
     };
-    return cmocka_run_group_tests_name("im/archive", tests, start, stop);
+    return cmocka_run_group_tests_name("account/archive", tests, start, stop);
 }

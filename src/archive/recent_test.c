@@ -148,5 +148,5 @@ int main(void)
         cmocka_unit_test_teardown(what_came_is_remembered_apart, forget),
         cmocka_unit_test_teardown(a_repeat_learns_what_its_first_copy_waits_for, forget),
     };
-    return cmocka_run_group_tests_name("im/recent", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("archive/recent", tests, NULL, NULL);
 }

@@ -201,8 +201,8 @@ struct command_call {
     struct arena *arena;              /* lives as long as the call */
     slice args[COMMAND_ARGS_MAX];     /* by index of the row; ptr NULL: absent */
     int64_t values[COMMAND_ARGS_MAX]; /* those that are given, as numbers: param_check() */
-    void *worker;         /* struct worker of im/: that of the caller, then that of run() */
-    struct principal who; /* who runs it. Its texts live as long as the call */
+    void *worker;                     /* struct worker: that of the caller, then that of run() */
+    struct principal who;             /* who runs it. Its texts live as long as the call */
     void (*finished)(struct command_call *call, void *arg); /* on any worker, once */
     void *arg;
     /* result */

@@ -316,8 +316,8 @@ struct feature {
 
     /* Functions that are no events of an account, a session or a worker, and no stage. These two
      * run at start only, before there is a worker. */
-    /* Claims the rows of `f`, any feature, which this one reads and `im` does not know: no two may
-     * have the same (core/feature_check.h). */
+    /* Claims the rows of `f`, any feature, which this one reads and the core does not know: no two
+     * may have the same (core/feature_check.h). */
     void (*claim)(struct claims *c, const struct feature *f);
     void (*start)(void); /* by features_set(), before any worker runs; NULL: nothing to do */
     /* These four answer on any worker what the rows stream_feature and disco cannot tell, since it

@@ -1,4 +1,4 @@
-/* gate: how homes speak to the streams of edges (home/edge.h). `im` never names an edge: the
+/* gate: how homes speak to the streams of edges (home/edge.h). The core never names an edge: the
  * program gives this table to the node. For a stream on the same worker the call is direct; else
  * the same struct crosses as a frame (architecture §3: stream and session are two objects and speak
  * only frames).

@@ -922,5 +922,5 @@ int main(void)
         cmocka_unit_test_setup(test_one_road, reset),
         cmocka_unit_test_setup(test_all_workers_hear_of_settings, reset),
     };
-    return cmocka_run_group_tests_name("im/nodes", tests, start, stop);
+    return cmocka_run_group_tests_name("core/nodes", tests, start, stop);
 }

@@ -1,4 +1,4 @@
-/* The rows of the core: what settings, metrics, tables and log areas im/ has, for app/features.c.
+/* The rows of the core: what settings, metrics, tables and log areas it has, for app/features.c.
  */
 #include "core/rows.h"
 #include "account/account.h"

@@ -1,4 +1,4 @@
-/* rows: the lists that rows.c gathers from the files of im/. */
+/* rows: the lists that rows.c gathers from the files of the core. */
 #pragma once
 #include "base/log.h"
 #include "base/metric.h"

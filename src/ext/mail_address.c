@@ -292,7 +292,7 @@ static void mail_reload(struct timer *t, struct loop *loop)
 }
 
 /* The loop does not run yet, and no stream is open. */
-static void mail_start(struct worker *w)
+static void addresses_start(struct worker *w)
 {
     struct mail_reading *m = *worker_state(w, worker_slot) = mem_new(struct mail_reading);
     m->worker = w;
@@ -311,7 +311,7 @@ static void mail_stop(struct worker *w)
     book_free(&m->made);
 }
 
-static void mail_ended(struct worker *w) { mem_free(worker_state(w, worker_slot)); }
+static void addresses_ended(struct worker *w) { mem_free(worker_state(w, worker_slot)); }
 
 static void mail_setting_changed(struct worker *w, const struct setting *s)
 {
@@ -352,9 +352,9 @@ const struct feature mail_address_feature = {
     .account.created = mail_profile_changed,
     .account.deleted = mail_profile_changed,
     .worker.slot = &worker_slot,
-    .worker.start = mail_start,
+    .worker.start = addresses_start,
     .worker.stop = mail_stop,
-    .worker.ended = mail_ended,
+    .worker.ended = addresses_ended,
     .foreign.outward = mail_outward,
     .foreign.inward = mail_inward,
     .foreign.known_by = mail_known_by,

@@ -12,8 +12,8 @@
  * numbers written out, and a new one is the last. messages.txt says what older releases have;
  * app/messages_wire_test.c compares.
  *
- * The ids of im are below 40, of ext 40 to 59, of gate 60 to 79, of muc 80 to 99, of federation,
- * wherever it is, 100 to 139.
+ * The ids of the core are below 40, of ext 40 to 59, of gate 60 to 79, of muc 80 to 99, of
+ * federation, wherever it is, 100 to 139.
  *
  * Whoever sends a message gives away the references in it (stanzas); texts are borrowed for the
  * call. `run` may take a reference by setting the member to NULL; what it leaves is released. */

@@ -78,7 +78,7 @@ static unsigned account_slot, worker_slot;
 static slice contacts_place_key(const void *item) { return ((const struct place *)item)->key; }
 static slice contact_jid(const void *item) { return ((const struct contact *)item)->jid; }
 static slice barred_key(const void *item) { return ((const struct barred *)item)->key; }
-static slice domain_of(slice jid) { return jid_split(jid).domain; }
+static slice contact_domain(slice jid) { return jid_split(jid).domain; }
 static struct remote_contacts *contacts_of(const struct worker *w)
 {
     return *worker_state(w, worker_slot);
@@ -142,7 +142,7 @@ static void contact_add(struct account *a, slice jid)
         return;
     struct contact *c = mem_zalloc(sizeof *c + jid.len);
     c->account = a;
-    c->place = place_get(a->worker, domain_of(jid), domain_of(a->jid));
+    c->place = place_get(a->worker, contact_domain(jid), contact_domain(a->jid));
     c->jid = (slice){ memcpy(c + 1, jid.ptr, jid.len), jid.len };
     list_append(&c->place->contacts, &c->at);
     map_put(&all->by_jid, c);
@@ -201,7 +201,7 @@ static bool contact_is_shown(const struct account *a, const struct stanza *st)
 /* What this server has sent by itself for a resource, and could not get through: the client would
  * take the error for a contact that has gone (RFC 6121 §4.2.3). Directed presence is of the client.
  */
-static bool is_of_server(const struct account *a, const struct stanza *st)
+static bool contact_is_server(const struct account *a, const struct stanza *st)
 {
     return st->from_len > 0 && !stanza_to_is_bare(st) &&
            (st->refused_kind == REFUSED_AVAILABLE || st->refused_kind == REFUSED_UNAVAILABLE ||
@@ -215,9 +215,9 @@ static enum verdict contacts_block(struct account *a, const struct stanza *st, s
     if (st->kind != STANZA_PRESENCE)
         return PASS;
     if (st->type == TYPE_ERROR)
-        return is_of_server(a, st) ? DROP : PASS;
+        return contact_is_server(a, st) ? DROP : PASS;
     if (st->type > TYPE_UNAVAILABLE ||
-        !remote_domain_is_other(a->worker, domain_of(stanza_from(st))))
+        !remote_domain_is_other(a->worker, contact_domain(stanza_from(st))))
         return PASS;
     if (st->from_len == st->from_bare_len) { /* the answer to a probe where nobody is there */
         if (st->type == TYPE_UNAVAILABLE)
@@ -278,8 +278,8 @@ static void contacts_domain_lost(struct worker *w, slice domain, slice local)
 
 static bool may_speak(struct worker *w, slice account, slice contact)
 {
-    return !foreign_is(w, domain_of(contact)) ||
-           (foreign_pair(w, domain_of(account), domain_of(contact)) &&
+    return !foreign_is(w, contact_domain(contact)) ||
+           (foreign_pair(w, contact_domain(account), contact_domain(contact)) &&
             !foreign_bars(w, account, contact));
 }
 
@@ -319,12 +319,12 @@ static void contact_tell(struct account *a, slice contact)
 }
 
 /* Of an account: all contacts of that domain or address, or, empty, all. */
-static unsigned contacts_tell(struct remote_contacts *all, struct account *a, slice what)
+static unsigned remote_contacts_tell(struct remote_contacts *all, struct account *a, slice what)
 {
     const struct roster *r = a->roster;
     unsigned n = 0;
     for (uint32_t i = 0; r != NULL && i < r->count; i++) {
-        slice contact = roster_item_jid(r->items[i]), domain = domain_of(contact);
+        slice contact = roster_item_jid(r->items[i]), domain = contact_domain(contact);
         bool means = what.len == 0 ? remote_domain_is_other(all->worker, domain)
                                    : slice_eq(what, domain) || slice_eq(what, contact);
         if (!means || contact_bar(all, a->jid, contact))
@@ -347,12 +347,13 @@ static bool returned_tell(struct remote_contacts *all, struct returned *r, unsig
     const struct session *s;
     if (r->account.len > 0) {
         struct account *a = account_find(all->worker, r->account);
-        unsigned n = a == NULL || account_available(a) == 0 ? 0 : contacts_tell(all, a, r->what);
+        unsigned n =
+            a == NULL || account_available(a) == 0 ? 0 : remote_contacts_tell(all, a, r->what);
         *left -= n < *left ? n : *left;
         return true;
     }
     while (*left > 0 && (s = sessions_next(all->worker, &r->at)) != NULL) {
-        unsigned n = is_first_of_available(s) ? contacts_tell(all, s->account, r->what) : 0;
+        unsigned n = is_first_of_available(s) ? remote_contacts_tell(all, s->account, r->what) : 0;
         *left -= n < *left ? n : *left;
     }
     return *left > 0;
@@ -398,7 +399,7 @@ static void contacts_session_available(struct session *s)
         return;
     for (uint32_t i = 0; r != NULL && i < r->count; i++) {
         slice contact = roster_item_jid(r->items[i]);
-        if (!foreign_is(a->worker, domain_of(contact)))
+        if (!foreign_is(a->worker, contact_domain(contact)))
             continue;
         (void)contact_bar(contacts_of(a->worker), a->jid, contact);
         subscription_ask_again(a, contact);
@@ -447,7 +448,7 @@ static void account_parts(struct remote_contacts *all, struct account *a)
     char text[KEY_MAX];
     for (uint32_t i = 0; r != NULL && i < r->count; i++) {
         slice contact = roster_item_jid(r->items[i]);
-        if (!foreign_is(all->worker, domain_of(contact)) ||
+        if (!foreign_is(all->worker, contact_domain(contact)) ||
             map_get(&all->barred, key_of_two(text, a->jid, ' ', contact)) != NULL ||
             !contact_bar(all, a->jid, contact) || i >= r->seen || !stage_show(a, contact))
             continue;

@@ -81,7 +81,7 @@ static void news_there(struct worker *w, const struct s2s_news *m)
         s2s_peer_event(p, PEER_THERE);
 }
 
-static void news_run(struct worker *w, void *message, const struct message_from *from)
+static void foreign_news_run(struct worker *w, void *message, const struct message_from *from)
 {
     const struct s2s_news *m = message;
     (void)from;
@@ -121,7 +121,7 @@ const struct message_row s2s_news_message = {
     .name = "foreign-news",
     .size = sizeof(struct s2s_news),
     .fields = news_fields,
-    .run = news_run,
+    .run = foreign_news_run,
     .sound = news_is_sound,
 };
 

@@ -164,7 +164,7 @@ slice s2s_pattern_key(slice pattern)
     return slice_starts(pattern, SLICE("*")) ? slice_from(pattern, 1) : pattern;
 }
 
-static struct s2s_listed *lists_get(struct lists *l, slice pattern)
+static struct s2s_listed *listed_get(struct lists *l, slice pattern)
 {
     slice key = s2s_pattern_key(pattern);
     struct s2s_listed *one = map_get(&l->listed, key);
@@ -179,7 +179,7 @@ static struct s2s_listed *lists_get(struct lists *l, slice pattern)
 
 static void lists_add_route(struct lists *l, const struct store_batch *b, uint32_t row)
 {
-    struct s2s_listed *one = lists_get(l, store_text(b, 0, row, 0));
+    struct s2s_listed *one = listed_get(l, store_text(b, 0, row, 0));
     struct s2s_route *r = arena_new(l->arena, struct s2s_route, 1);
     *r = (struct s2s_route){ .next = one->routes,
                              .target = slice_dup(l->arena, store_text(b, 0, row, 1)),
@@ -197,7 +197,7 @@ static void lists_add_route(struct lists *l, const struct store_batch *b, uint32
 
 static void lists_add_demand(struct lists *l, const struct store_batch *b, uint32_t row)
 {
-    struct s2s_listed *one = lists_get(l, store_text(b, 1, row, 0));
+    struct s2s_listed *one = listed_get(l, store_text(b, 1, row, 0));
     one->demands = true;
     one->auth = (uint8_t)store_int(b, 1, row, 1);
     one->verify = (uint8_t)store_int(b, 1, row, 2);

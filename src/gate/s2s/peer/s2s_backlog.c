@@ -217,7 +217,7 @@ static slice left_key(const void *item)
     return (slice){ (const char *)&l->newest.sender, sizeof l->newest.sender };
 }
 
-static struct left *left_of(const struct s2s_backlog *b, const int64_t *sender)
+static struct left *backlog_left(const struct s2s_backlog *b, const int64_t *sender)
 {
     return map_get(&b->left, (slice){ (const char *)sender, sizeof *sender });
 }
@@ -259,7 +259,7 @@ void s2s_backlog_leave(struct s2s_peer *p, const struct s2s_sent *s, bool is_new
 {
     struct s2s_backlog *b = &p->backlog;
     struct stanza *st = s->st;
-    struct left *l = left_of(b, &s->id.sender);
+    struct left *l = backlog_left(b, &s->id.sender);
     ensure(s->id.entry != 0);
     if (l == NULL && is_new && b->left.count >= BACKLOG_SENDERS) {
         s2s_backlog_bounce(p, s,
@@ -331,7 +331,7 @@ static void pass_ends(struct s2s_peer *p)
 /* false: no more may be written now. */
 static bool pass_sends(struct s2s_peer *p, const struct outgoing_line *line)
 {
-    const struct left *l = left_of(&p->backlog, &line->id.sender);
+    const struct left *l = backlog_left(&p->backlog, &line->id.sender);
     bool behind = l != NULL && l->bound != 0 && line->id.entry >= l->bound;
     if (behind || s2s_queue_has(&p->queue, line->id.sender, line->id.entry) ||
         s2s_backlog_knows(p, &line->id))

@@ -34,7 +34,7 @@ slice s2s_peer_local(const struct s2s_peer *p)
 }
 struct s2s_gate *s2s_peer_gate(const struct s2s_peer *p) { return p->gate; }
 
-static slice peer_key_of(const void *item)
+static slice peer_map_key(const void *item)
 {
     const struct s2s_peer *p = item;
     return (slice){ p->text, p->remote_len + 1u + p->local_len + p->asks };
@@ -686,7 +686,7 @@ struct s2s_peer *s2s_peer_make(struct worker *w, slice local, slice remote, bool
 
 static void peer_free(struct s2s_peer *p)
 {
-    size_t bytes = sizeof *p + peer_key_of(p).len;
+    size_t bytes = sizeof *p + peer_map_key(p).len;
     peer_counts_for_nobody(p);
     timer_cancel(&p->pause);
     timer_cancel(&p->patience);
@@ -730,7 +730,7 @@ static void peer_work_now(struct loop_defer *d)
     peer_check(p);
     if (peer_is_needed(p))
         return;
-    map_del(&s2s_worker(p->gate, p->worker)->peers, peer_key_of(p));
+    map_del(&s2s_worker(p->gate, p->worker)->peers, peer_map_key(p));
     peer_free(p);
 }
 
@@ -792,14 +792,14 @@ bool s2s_peer_stop(struct s2s_peer *p)
     return true;
 }
 
-void s2s_peers_init(struct s2s_worker *sw) { map_init(&sw->peers, peer_key_of); }
+void s2s_peers_init(struct s2s_worker *sw) { map_init(&sw->peers, peer_map_key); }
 
 void s2s_peers_fini(struct s2s_worker *sw)
 {
     struct s2s_peer *p;
     for (uint32_t i = 0; (p = map_next(&sw->peers, &i)) != NULL;) {
         p->ping.ask = NULL; /* the worker frees it */
-        map_del(&sw->peers, peer_key_of(p));
+        map_del(&sw->peers, peer_map_key(p));
         peer_free(p);
     }
     map_fini(&sw->peers);
