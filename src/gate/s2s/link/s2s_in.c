@@ -632,44 +632,6 @@ bool s2s_in_close(struct s2s_in *s, slice remote)
     return false;
 }
 
-/* What its peers ask of it. */
-
-static void to_back_run(struct worker *w, void *message, const struct message_from *from)
-{
-    const struct s2s_to_back *m = message;
-    struct s2s_gate *g = s2s_gate_of(w);
-    struct s2s_in *s = NULL;
-    struct pair *p = NULL;
-    (void)from;
-    if (g != NULL)
-        s = map_get(&s2s_worker(g, w)->in_by_id,
-                    (slice){ (const char *)&m->stream, sizeof m->stream });
-    if (s != NULL && s->x.state == STREAM_BOUND)
-        p = pair_find(s, m->remote, m->local);
-    if (p == NULL || !p->back) /* it has ended: its peer knows, or hears of it */
-        return;
-    if (m->st == NULL)
-        in_end(s);
-    else if (!p->dropped && !s->x.end_sent && !s->ending && !s->draining)
-        s2s_back_write(s, p, m);
-    else
-        p->dropped = true; /* it goes on the next stream, and all that is behind it */
-}
-
-static const struct message_field to_back_fields[] = {
-    F_BARE(struct s2s_to_back, local),        F_BARE(struct s2s_to_back, remote),
-    F_U64(struct s2s_to_back, stream),        F_U64(struct s2s_to_back, delay_us),
-    F_STANZA_OR_NONE(struct s2s_to_back, st), { 0 },
-};
-const struct message_row s2s_to_back_message = {
-    .id = 104,
-    .scope = MESSAGE_PROCESS,
-    .name = "s2s-to-back",
-    .size = sizeof(struct s2s_to_back),
-    .fields = to_back_fields,
-    .run = to_back_run,
-};
-
 void s2s_in_start(struct s2s_gate *g, struct worker *w, struct conn *c, const struct peer_key *peer)
 {
     struct s2s_worker *sw = s2s_worker(g, w);

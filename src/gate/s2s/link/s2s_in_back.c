@@ -13,19 +13,17 @@
 #include "remote/foreign.h"
 #include "xmpp/ns.h"
 
-enum { RING_FIRST = 16 };
-
-/* Stanzas that were written and are not confirmed, numbered from 1 on, over all pairs. Before
- * XEP-0198 has begun, nothing is kept of them but their number. */
+/* Stanzas that were written are numbered from 1 on. Before XEP-0198 has begun, nothing is kept of
+ * them but their number. */
 struct in_back {
     struct s2s_in *stream;
-    struct pair **ring; /* `cap` slots, a power of two: of which pair each is */
-    uint32_t cap, head, len;
-    uint32_t base; /* so many were confirmed, or were not counted */
+    const struct pair *pair; /* whose stanzas go back; NULL: it is not offered yet */
+    uint16_t home;           /* the worker of its peer */
+    bool counted;            /* XEP-0198 has begun */
+    bool dropped;            /* one was not written */
+    uint32_t written, confirmed;
     uint32_t zero; /* h of XEP-0198 counts from this number */
-    bool counted;  /* XEP-0198 has begun */
     struct s2s_asked asked;
-    bool many; /* it was offered to more than one pair */
     uint64_t wrote_us;
     struct loop_defer ask;
     struct timer wait; /* for the answer */
@@ -46,7 +44,7 @@ static struct in_back *back_of(struct s2s_in *s)
     return b;
 }
 
-/* Peers. */
+/* The peer. */
 
 static bool back_home(const struct s2s_in *s, slice remote, unsigned *worker)
 {
@@ -63,55 +61,42 @@ bool s2s_back_is_offered(const struct s2s_in *s)
            back_home(s, in_remote(s), &worker);
 }
 
-static void back_tell(struct s2s_in *s, struct pair *p, struct s2s_way_back *m)
+static void back_tell(const struct in_back *b, struct s2s_way_back *m)
 {
-    m->local = pair_local(p);
-    m->remote = pair_remote(p);
-    m->stream = s->x.id;
-    home_send_to(s->x.worker, 0, p->home, &s2s_way_back_message, m);
+    m->local = pair_local(b->pair);
+    m->remote = pair_remote(b->pair);
+    m->stream = b->stream->x.id;
+    home_send_to(b->stream->x.worker, 0, b->home, &s2s_way_back_message, m);
 }
 
-static bool back_may_offer(struct s2s_in *s, struct pair *p)
+static bool back_may_offer(const struct s2s_in *s, const struct pair *p, unsigned *worker)
 {
     struct why why;
-    unsigned worker;
-    if (p->back || !p->proved || !back_home(s, pair_remote(p), &worker) ||
-        s2s_server_flaw(s->x.conn, pair_remote(p), in_scratch(s), &why) != S2S_AT_NONE)
-        return false;
-    p->home = (uint16_t)worker;
-    return true;
+    return p->proved && back_home(s, pair_remote(p), worker) &&
+           s2s_server_flaw(s->x.conn, pair_remote(p), in_scratch(s), &why) == S2S_AT_NONE;
 }
 
-/* The first one that it was offered to; NULL: none. */
-static const struct pair *back_user(const struct s2s_in *s)
-{
-    LIST_EACH (it, &s->pairs)
-        if (CONTAINER_OF(it, struct pair, node)->back)
-            return CONTAINER_OF(it, struct pair, node);
-    return NULL;
-}
-
+/* To the first pair that it may be offered to. */
 static void back_offer(struct s2s_in *s, uint64_t resumes)
 {
     struct in_back *b = back_of(s);
-    uint32_t written = b->base + b->len;
-    slice tls = slice_of(conn_tls_version(s->x.conn));
+    unsigned worker;
+    if (b->pair != NULL || s->x.state != STREAM_BOUND || s->x.end_sent || s->ending || s->draining)
+        return;
     LIST_EACH (it, &s->pairs) {
         struct pair *p = CONTAINER_OF(it, struct pair, node);
-        if (s->x.state != STREAM_BOUND || s->x.end_sent || s->ending || s->draining)
-            return;
-        if (!back_may_offer(s, p))
+        if (!back_may_offer(s, p, &worker))
             continue;
-        b->many = b->many || back_user(s) != NULL;
-        p->back = true;
-        back_tell(s, p,
-                  &(struct s2s_way_back){ .event = BACK_OFFERED,
-                                          .count = written,
-                                          .resumes = resumes,
-                                          .counted = b->counted,
-                                          .max_bytes = s->max_bytes,
-                                          .certificate = s->external,
-                                          .tls = tls });
+        b->pair = p;
+        b->home = (uint16_t)worker;
+        back_tell(b, &(struct s2s_way_back){ .event = BACK_OFFERED,
+                                             .count = b->written,
+                                             .resumes = resumes,
+                                             .counted = b->counted,
+                                             .max_bytes = s->max_bytes,
+                                             .certificate = s->external,
+                                             .tls = slice_of(conn_tls_version(s->x.conn)) });
+        return;
     }
 }
 
@@ -127,7 +112,7 @@ void s2s_back_counts(struct s2s_in *s)
         return;
     struct in_back *b = back_of(s);
     b->counted = true;
-    b->zero = b->base + b->len;
+    b->zero = b->written;
     back_offer(s, 0);
 }
 
@@ -136,11 +121,11 @@ void s2s_back_goes_on(struct s2s_in *s, const struct s2s_back_resumed *r)
     if (!s->both)
         return;
     struct in_back *b = back_of(s);
-    if (back_user(s) == NULL && !b->many) { /* nothing was written to this stream before */
+    if (b->pair == NULL) { /* nothing was written to this stream before */
         b->zero = r->zero;
-        b->base = r->zero + r->h;
+        b->written = b->confirmed = r->zero + r->h;
     } else {
-        b->zero = b->base + b->len - r->h;
+        b->zero = b->written - r->h;
     }
     b->counted = true;
     back_offer(s, r->old);
@@ -148,35 +133,18 @@ void s2s_back_goes_on(struct s2s_in *s, const struct s2s_back_resumed *r)
 
 /* Writing. */
 
-static void back_push(struct in_back *b, struct pair *p)
-{
-    if (b->len == b->cap) {
-        uint32_t cap = b->cap == 0 ? RING_FIRST : 2 * b->cap;
-        struct pair **ring = mem_alloc(cap * sizeof(struct pair *));
-        for (uint32_t i = 0; i < b->len; i++)
-            ring[i] = b->ring[(b->head + i) & (b->cap - 1)];
-        mem_free(&b->ring);
-        b->ring = ring;
-        b->cap = cap;
-        b->head = 0;
-    }
-    b->ring[(b->head + b->len++) & (b->cap - 1)] = p;
-}
-
 static void back_write_question(struct in_back *b)
 {
     if (b->asked.open == 0)
         timer_set(back_loop(b), &b->wait, (uint64_t)setting_int(&s2s_ack_timeout));
-    s2s_asked_one(&b->asked, b->base + b->len - b->zero);
+    s2s_asked_one(&b->asked, b->written - b->zero);
     xstream_write(&b->stream->x, SLICE("<r xmlns='" NS_SM "'/>"));
 }
 
 void s2s_back_ask(struct s2s_in *s)
 {
-    struct in_back *b = s->back;
-    bool can = b != NULL && b->counted && !s->x.end_sent;
-    if (can && b->len > 0 && !s2s_asked_for_all(&b->asked))
-        back_write_question(b);
+    if (s2s_back_waits(s) && !s->x.end_sent && !s2s_asked_for_all(&s->back->asked))
+        back_write_question(s->back);
 }
 
 static void back_ask_now(struct loop_defer *d)
@@ -193,12 +161,6 @@ static void back_ask_later(struct in_back *b)
         loop_at_flush(back_loop(b), &b->ask);
 }
 
-static void back_ask_between(struct in_back *b)
-{
-    if (b->counted && ++b->asked.behind >= S2S_ASK_EACH)
-        back_write_question(b);
-}
-
 static void back_wait_over(struct timer *t, struct loop *loop)
 {
     struct in_back *b = CONTAINER_OF(t, struct in_back, wait);
@@ -209,27 +171,57 @@ static void back_wait_over(struct timer *t, struct loop *loop)
     xstream_end(&b->stream->x, XSTREAM_LOST);
 }
 
-void s2s_back_write(struct s2s_in *s, struct pair *p, const struct s2s_to_back *m)
+static void back_write(struct in_back *b, const struct s2s_to_back *m)
 {
-    struct in_back *b = s->back;
+    struct s2s_in *s = b->stream;
     struct stanza *other = foreign_outward(s->x.worker, m->st);
     xstream_tcp.stanza(&s->x, other != NULL ? other : m->st,
-                       &(struct stanza_note){ .delay_us = m->delay_us, .by = pair_local(p) });
+                       &(struct stanza_note){ .delay_us = m->delay_us, .by = m->local });
     stanza_unref(&other);
     metric_add_to(&s2s_stanzas, S2S_SENT, 1);
-    s2s_domain_stanza(pair_remote(p), true);
+    s2s_domain_stanza(m->remote, true);
     b->wrote_us = loop_now_us(back_loop(b));
-    if (b->counted) {
-        p->open++;
-        back_push(b, p);
-    } else {
-        b->base++;
-    }
-    back_ask_between(b);
+    b->written++;
+    b->confirmed += !b->counted;
+    if (b->counted && ++b->asked.behind >= S2S_ASK_EACH)
+        back_write_question(b);
     back_ask_later(b);
     if (conn_is_high(s->x.conn))
         s2s_back_slow(s, true);
 }
+
+static void to_back_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct s2s_to_back *m = message;
+    struct s2s_gate *g = s2s_gate_of(w);
+    struct s2s_in *s = NULL;
+    (void)from;
+    if (g != NULL)
+        s = map_get(&s2s_worker(g, w)->in_by_id,
+                    (slice){ (const char *)&m->stream, sizeof m->stream });
+    if (s == NULL || s->x.state != STREAM_BOUND || s->back == NULL || s->back->pair == NULL)
+        return; /* it has ended: its peer knows, or hears of it */
+    if (m->st == NULL)
+        in_end(s);
+    else if (!s->back->dropped && !s->x.end_sent && !s->ending && !s->draining)
+        back_write(s->back, m);
+    else
+        s->back->dropped = true; /* it goes on the next stream, and all that is behind it */
+}
+
+static const struct message_field to_back_fields[] = {
+    F_BARE(struct s2s_to_back, local),        F_BARE(struct s2s_to_back, remote),
+    F_U64(struct s2s_to_back, stream),        F_U64(struct s2s_to_back, delay_us),
+    F_STANZA_OR_NONE(struct s2s_to_back, st), { 0 },
+};
+const struct message_row s2s_to_back_message = {
+    .id = 104,
+    .scope = MESSAGE_PROCESS,
+    .name = "s2s-to-back",
+    .size = sizeof(struct s2s_to_back),
+    .fields = to_back_fields,
+    .run = to_back_run,
+};
 
 /* What became of it. */
 
@@ -238,42 +230,29 @@ bool s2s_back_acked(struct s2s_in *s, uint32_t h)
     struct in_back *b = s->back;
     if (b == NULL)
         return h == 0;
-    uint32_t count = b->zero + h - b->base; /* unsigned: right across the wrap */
-    if (!b->counted || count > b->len)
+    uint32_t count = b->zero + h - b->confirmed; /* unsigned: right across the wrap */
+    if (!b->counted || count > b->written - b->confirmed)
         return false;
     if (b->asked.open > 0 && s2s_asked_answered(&b->asked, h))
         timer_cancel(&b->wait);
     else if (b->asked.open > 0)
         timer_set(back_loop(b), &b->wait, (uint64_t)setting_int(&s2s_ack_timeout));
-    for (; count > 0; count--) {
-        struct pair *p = b->ring[b->head];
-        b->head = (b->head + 1) & (b->cap - 1);
-        b->len--;
-        b->base++;
-        p->open--;
-        p->confirmed++;
-    }
-    LIST_EACH (it, &s->pairs) {
-        struct pair *p = CONTAINER_OF(it, struct pair, node);
-        uint32_t confirmed = p->confirmed;
-        p->confirmed = 0;
-        if (confirmed > 0)
-            back_tell(s, p, &(struct s2s_way_back){ .event = BACK_CONFIRMED, .count = confirmed });
-    }
-    if (s->x.state == STREAM_BOUND && b->len > 0)
+    b->confirmed += count;
+    if (count > 0)
+        back_tell(b, &(struct s2s_way_back){ .event = BACK_CONFIRMED, .count = count });
+    if (s->x.state == STREAM_BOUND && s2s_back_waits(s))
         back_ask_later(b);
     return true;
 }
 
 uint32_t s2s_back_count(const struct s2s_in *s)
 {
-    const struct in_back *b = s->back;
-    return b == NULL ? 0 : b->base + b->len - b->zero;
+    return s->back == NULL ? 0 : s->back->written - s->back->zero;
 }
 
 bool s2s_back_waits(const struct s2s_in *s)
 {
-    return s->back != NULL && s->back->counted && s->back->len > 0;
+    return s->back != NULL && s->back->counted && s->back->written != s->back->confirmed;
 }
 
 uint64_t s2s_back_last_us(const struct s2s_in *s)
@@ -283,19 +262,14 @@ uint64_t s2s_back_last_us(const struct s2s_in *s)
 
 void s2s_back_slow(struct s2s_in *s, bool on)
 {
-    LIST_EACH (it, &s->pairs) {
-        struct pair *p = CONTAINER_OF(it, struct pair, node);
-        if (p->back)
-            back_tell(s, p, &(struct s2s_way_back){ .event = on ? BACK_FULL : BACK_ROOM });
-    }
+    if (s->back != NULL && s->back->pair != NULL)
+        back_tell(s->back, &(struct s2s_way_back){ .event = on ? BACK_FULL : BACK_ROOM });
 }
 
-/* Numbers are of all pairs together, and a partner knows its own alone. */
 uint64_t s2s_back_kept(const struct s2s_in *s, uint32_t *zero)
 {
-    const struct in_back *b = s->back;
-    *zero = b == NULL ? 0 : b->zero;
-    return b == NULL || b->many ? 0 : s->x.id;
+    *zero = s->back == NULL ? 0 : s->back->zero;
+    return s->back == NULL ? 0 : s->x.id;
 }
 
 void s2s_back_gone(struct s2s_in *s, bool resumable)
@@ -305,19 +279,11 @@ void s2s_back_gone(struct s2s_in *s, bool resumable)
         return;
     timer_cancel(&b->wait);
     loop_defer_cancel(&b->ask);
-    LIST_EACH (it, &s->pairs) {
-        struct pair *p = CONTAINER_OF(it, struct pair, node);
-        if (!p->back)
-            continue;
-        p->back = false;
-        back_tell(s, p,
+    if (b->pair != NULL)
+        back_tell(b,
                   &(struct s2s_way_back){
-                      .event = BACK_GONE,
-                      .read = s->read,
-                      /* of several pairs, nobody knows whose stanza it was */
-                      .end = b->many && s->end == PEER_END_THEIRS ? PEER_END_BROKEN : s->end,
-                      .resumable = resumable && !b->many });
-    }
+                      .event = BACK_GONE, .read = s->read, .end = s->end, .resumable = resumable });
+    b->pair = NULL;
 }
 
 void s2s_back_fini(struct s2s_in *s)
@@ -326,6 +292,5 @@ void s2s_back_fini(struct s2s_in *s)
         return;
     timer_cancel(&s->back->wait);
     loop_defer_cancel(&s->back->ask);
-    mem_free(&s->back->ring);
     mem_free(&s->back);
 }

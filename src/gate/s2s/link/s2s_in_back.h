@@ -1,6 +1,6 @@
 /* s2s_in_back: the other direction of a stream that another server has opened (XEP-0288): stanzas
- * of ours go back on it, for each pair of domains that is proved, if its certificate and TLS are
- * what we demand of a server that we connect to. The peer of such a pair is told by messages
+ * of ours go back on it, for the first pair of domains that is proved, if its certificate and TLS
+ * are what we demand of a server that we connect to. The peer of that pair is told by messages
  * (gate/s2s/peer/s2s_peer_back.h), and sends what is to be written. It keeps that until the stream
  * says that it was confirmed.
  *
@@ -11,13 +11,12 @@
 #include "home/message.h"
 
 struct in_back;
-struct pair;
 struct s2s_in;
 struct stanza;
 
 /* Whether <bidi/> is among the features. */
 bool s2s_back_is_offered(const struct s2s_in *s);
-/* Pairs that are proved are offered to their peers, those that were not yet. */
+/* It is offered to the peer of a pair that is proved, if that was not done yet. */
 void s2s_back_offer(struct s2s_in *s);
 void s2s_back_counts(struct s2s_in *s); /* XEP-0198 has begun */
 /* ... or goes on: what the stream `old` wrote (0: nobody knows) was numbered from `zero` on, and
@@ -35,7 +34,7 @@ void s2s_back_ask(struct s2s_in *s);               /* <r/>, if XEP-0198 has begu
 void s2s_back_slow(struct s2s_in *s, bool on);
 /* What a stream that resumes it needs: 0, or its id and where it counts from. */
 uint64_t s2s_back_kept(const struct s2s_in *s, uint32_t *zero);
-void s2s_back_gone(struct s2s_in *s, bool resumable); /* peers are told */
+void s2s_back_gone(struct s2s_in *s, bool resumable); /* its peer is told */
 void s2s_back_fini(struct s2s_in *s);
 
 /* To the worker of a stream: a stanza to be written, or none: it ends. */
@@ -44,5 +43,4 @@ struct s2s_to_back {
     uint64_t stream, delay_us; /* delay_us: see struct stanza_note */
     struct stanza *st;
 };
-extern const struct message_row s2s_to_back_message; /* to s2s_in.c */
-void s2s_back_write(struct s2s_in *s, struct pair *p, const struct s2s_to_back *m);
+extern const struct message_row s2s_to_back_message;

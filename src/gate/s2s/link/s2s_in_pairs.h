@@ -21,14 +21,9 @@ enum {
 
 /* A foreign domain that speaks over a stream, and the domain of ours that it speaks to. */
 struct pair {
-    struct list node;   /* in s2s_in.pairs */
-    bool proved;        /* else its key is being checked */
-    bool back;          /* its peer knows that stanzas may go back (XEP-0288) */
-    bool dropped;       /* one of those was not written */
-    uint16_t home;      /* the worker of that */
-    uint32_t open;      /* of those that went back: counted, and not confirmed */
-    uint32_t confirmed; /* of these, to be told */
-    const char *how;    /* static; "": not proved */
+    struct list node; /* in s2s_in.pairs */
+    bool proved;      /* else its key is being checked */
+    const char *how;  /* static; "": not proved */
     uint64_t since_us;
     uint64_t heard_us; /* of remote_domain_heard() */
     uint16_t remote_len, local_len;
