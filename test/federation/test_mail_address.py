@@ -5,14 +5,14 @@ import re
 import pytest
 
 from harness import across, federation, muc, pubsub, xml
-from harness.across import ONE, OTHER
+from harness.across import (BLOCKING, CARBONS, MAM, ONE, OTHER, RECEIPTS, VERSION,
+                            pushed)
 from harness.client import follow, until
 from harness.federation import Peer
 from harness.muc import Room
 from harness.server import refusal
 
 from operate.test_rename import rename
-from federation.test_s2s_across import BLOCKING, CARBONS, MAM, RECEIPTS, VERSION, pushed
 
 MAIL = {"alice": f"alice.smith@{ONE}", "carol": f"carol.jones@{ONE}", "bob": f"bob.brown@{OTHER}"}
 

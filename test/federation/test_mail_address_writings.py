@@ -6,13 +6,12 @@ import re
 import pytest
 
 from harness import muc, pubsub, xml
-from harness.across import ONE, OTHER
+from harness.across import MAM, ONE, OTHER
 from harness.client import until
 from harness.muc import Room
 
 from federation.test_mail_address import mail, servers, users
 from rooms.test_hats import COMMANDS, DOFF, DON, TEACHER, WORN
-from federation.test_s2s_across import MAM
 
 assert servers and users  # fixtures
 JINGLE = "urn:xmpp:jingle:1"

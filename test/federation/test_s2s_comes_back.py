@@ -2,12 +2,41 @@
 back by itself, since the other server cannot, and keeps what it had to send."""
 import pytest
 
-from harness import federation
+from harness import federation, xml
 from harness.client import until
-from federation.test_s2s_bidi import OTHER, authority, hear, nothing_more, pair, pending, say, start
+from harness.links import ONE, OTHER, authority, pending, start
+from harness.wire import Wire
 
 NOTHING_WAITS = "nothing waits for it; the next stanza begins an attempt at once"
-__all__ = ["authority", "pair", "start"]
+__all__ = ["authority", "start"]
+
+
+@pytest.fixture
+def pair(start):
+    """alice@one.test reaches bob@other.test over a wire; that server has no way to hers."""
+    one = start("alice", ack_timeout="2s")
+    other = start("bob", domains=[OTHER], ack_timeout="2s")
+    wire = Wire(other.s2s_port)
+    federation.route(one, OTHER, wire.port)
+    federation.route(other, ONE, federation.free_port())
+    yield one, other, wire
+    wire.close()
+
+
+def say(one, other, *bodies):
+    for body in bodies:
+        one.send(f"<message to='{other.bare}' type='chat'><body>{body}</body></message>")
+
+
+def hear(other, one, *bodies):
+    for body in bodies:
+        other.expect(f"<message from='{one}'><body>{body}</body></message>")
+
+
+def nothing_more(*clients):
+    for client in clients:
+        left = [xml.canonical(e) for e in client.inbox if e.tag.endswith("}message")]
+        assert not left, (client.jid, left)
 
 
 def meet(pair):

@@ -1,71 +1,44 @@
 """Who may speak with whom across servers: policies of domains, users and departments, rates of
-foreign domains, blocked domains."""
+foreign domains, blocked domains; and what becomes of contacts, rooms and requests when that
+changes."""
 import pytest
 
-from harness import federation, muc, xml
-from harness.client import Gone, follow, until
+from harness import across, muc, xml
+from harness.client import Gone, until
+from harness.component import Component
 from harness.federation import Peer
+from harness.links import (ENABLED, END, EVIL, ONE, OTHER, PING, SM, VERSION, authority, bounced, hear,
+                           listener, message, metric, node, say, start)
 from harness.muc import Room
 from harness.server import refusal
 from stream.test_guest import guest
 
-ONE, OTHER, FAR = "one.test", "other.test", "far.test"
-ROSTER = "<query xmlns='jabber:iq:roster'/>"
+__all__ = ["authority", "listener", "node", "start"]
+ALICE, BOB, TWO, X = f"alice@{ONE}", f"bob@{OTHER}", "two.test", f"x@{EVIL}"
+ROSTER, GATE, SECRET = f"<query xmlns='{xml.ROSTER}'/>", "gate.elsewhere.test", "x" * 32
 
 
 @pytest.fixture
-def authority(tmp_path):
-    return federation.Authority(tmp_path)
-
-
-def both(make_server, authority, *more, settings):
-    """Both servers, federated: alice at ONE, bob at OTHER. more: domains of the first."""
-    servers = []
-    for user, domains in (("alice", [ONE, *more]), ("bob", [OTHER])):
-        names = [f"{label}.{domains[0]}" for label in ("conference", "pubsub", "upload")]
-        tls = {**authority.issue(domains[0], *domains, *names), "trust": str(authority.file)}
-        servers.append(make_server(user, domains=domains, s2s=True, tls=tls, settings=settings))
-    one, other = servers
-    for server, there, domains in (one, other, [OTHER]), (other, one, [ONE, *more]):
+def pair(start):
+    """Both servers; the first one has a second domain, and a component of its own."""
+    one = start("alice", "carol", domains=[ONE, TWO], names=[f"pubsub.{ONE}", GATE], component=True)
+    other = start("bob", "dave", domains=[OTHER], names=[f"pubsub.{OTHER}"])
+    for server, there, domains in (one, other, [OTHER]), (other, one, [ONE, TWO, GATE]):
         for domain in domains:
-            federation.route(server, domain, there.s2s_port)
-            federation.route(server, f"*.{domain}", there.s2s_port)
+            across.route(server, domain, there.s2s_port)
     return one, other
 
 
 @pytest.fixture
-def pair(make_server, authority):
-    return both(make_server, authority, settings=federation.settings())
-
-
-def free_pair(make_server, authority):
-    """The same, where commands may change the policy; ONE has a second domain."""
-    servers = both(make_server, authority, "two.test", settings={})
-    for server in servers:
-        server.ctl("set", "s2s.policy", "open")
-    return servers
-
-
-def free_node(make_server, authority):
-    """One server that federates with all, with two domains."""
-    tls = {**authority.issue("both", ONE, "two.test", f"conference.{ONE}"),
-           "trust": str(authority.file)}
-    server = make_server("alice", domains=[ONE, "two.test"], s2s=True, tls=tls)
-    server.ctl("set", "s2s.policy", "open")
-    return server
-
-
-@pytest.fixture
-def node(make_server, authority):
-    return free_node(make_server, authority)
-
-
-@pytest.fixture
 def foreign(node, authority):
-    """A function that connects another server and proves its domain to ours."""
-    def connect(domain=FAR, local=ONE):
-        cert = authority.issue(f"{domain}-{local}", domain)
-        return Peer(node, domain, local, cert).join()
+    """A function that connects another server and proves its domain to ours; refused: it is told
+    that it may not."""
+    def connect(domain=EVIL, local=ONE, refused=False):
+        peer = Peer(node, domain, local, authority.issue(f"{domain}-{local}", domain))
+        if not refused:
+            return peer.join()
+        peer.header().expect_stream_error("policy-violation")
+        return peer
     return connect
 
 
@@ -77,113 +50,100 @@ def comes(connect):
         return False
 
 
-def befriend(alice, bob):
-    """Contacts across servers, who see each other."""
-    for client in (alice, bob):
-        client.result("get", ROSTER)
-    for one, other in (alice, bob), (bob, alice):
-        follow(one, other)
-        one.expect(f"<presence from='{other}' type='-'/>")
-
-
-def say(client, to, ident, body="hello"):
-    client.send(f"<message to='{to}' type='chat' id='{ident}'><body>{body}</body></message>")
-
-
-def told(peer, origin, to, ident, kind="chat"):
-    peer.raw(f"<message from='{origin}' to='{to}' type='{kind}' id='{ident}'><body>hi</body>"
-             "</message>")
-
-
-def bounced(client, condition, ident, kind="message"):
-    """The error to its stanza of that id."""
-    error = client.expect(f"<{kind} type='error' id='{ident}'/>")
-    assert xml.condition(error) == condition, text_of(error)
-    return error
-
-
 def text_of(error):
     return "".join(error.itertext())
+
+
+def put(server, file, *patterns):
+    """On the list of federation.blocklist."""
+    before = server.log().count("event=federation.blocklist ")
+    file.write_text("\n".join(patterns))
+    if not before:
+        server.ctl("set", "federation.blocklist", str(file))
+    until("it is read", lambda: server.log().count("event=federation.blocklist ") > before)
 
 
 # --- domains ---
 
 
-def test_each_domain_has_its_policy(node, authority):
-    """`s2s.policy@DOMAIN` and `s2s.domains@DOMAIN`, in both directions."""
-    node.ctl("set", "s2s.policy@two.test", "off")
-    Peer(node, FAR, "two.test", authority.issue("a", FAR)).header().expect_stream_error(
-        "policy-violation")
-    node.ctl("set", "s2s.policy@two.test", "allow")
-    node.ctl("set", "s2s.domains@two.test", "near.test")
-    Peer(node, FAR, "two.test", authority.issue("b", FAR)).header().expect_stream_error(
-        "policy-violation")
-    Peer(node, "near.test", "two.test", authority.issue("c", "near.test")).join()
-    Peer(node, FAR, ONE, authority.issue("d", FAR)).join()
-    node.add_user("dora", domain="two.test")
-    dora, alice = node.client("dora", domain="two.test"), node.client("alice", domain=ONE)
-    say(dora, f"x@{FAR}", "m")
-    bounced(dora, "not-allowed", "m")
-    node.ctl("set", "s2s.policy@two.test", "off")
-    say(dora, f"x@{FAR}", "n")
-    bounced(dora, "remote-server-not-found", "n")
-    federation.route(node, FAR, federation.free_port())
-    say(alice, f"x@{FAR}", "o")  # of the other domain: it is tried
-    until("it is tried", lambda: "event=s2s.failed domain=far.test local=one.test" in node.log())
-
-
-def test_a_policy_of_one_domain_ends_its_streams_alone(node, foreign):
-    far, two = foreign(), foreign(local="two.test")
-    node.ctl("set", "s2s.policy@two.test", "deny")
-    node.ctl("set", "s2s.domains@two.test", FAR)
-    two.expect_stream_error("reset")
-    alice = node.client("alice", domain=ONE)
-    told(far, f"x@{FAR}", f"alice@{ONE}", "m")
-    alice.expect("<message id='m'/>")
-
-
-def test_without_an_allow_list_that_names_it_a_domain_is_refused_both_ways(node, authority):
-    node.ctl("set", "s2s.policy", "allow")
-    Peer(node, FAR, ONE, authority.issue("a", FAR)).header().expect_stream_error(
-        "policy-violation")
-    alice = node.client("alice", domain=ONE)
-    for kind in "message", "iq", "presence":
-        inner = "<query xmlns='jabber:iq:version'/>" if kind == "iq" else ""
-        attributes = {"message": "type='chat'", "iq": "type='get'",
-                      "presence": "type='subscribe'"}[kind]
-        alice.send(f"<{kind} to='x@{FAR}' id='{kind}' {attributes}>{inner}</{kind}>")
-        bounced(alice, "not-allowed", kind, kind)
-
-
-def test_other_servers_reach_the_services_that_are_named(node, authority):
-    """`federation.services@DOMAIN`."""
-    node.ctl("set", f"federation.services@{ONE}", "pubsub")
-    Peer(node, FAR, f"conference.{ONE}", authority.issue("a", FAR)).header().expect_stream_error(
-        "policy-violation")
-    node.ctl("set", f"federation.services@{ONE}", "pubsub conference")
-    room = Peer(node, FAR, f"conference.{ONE}", authority.issue("b", FAR)).join()
-    node.ctl("set", f"federation.services@{ONE}", "pubsub")
-    room.expect_stream_error("reset")
-
-
-@pytest.mark.parametrize("domain", [f"chat.{ONE}", f"chat.sub.{ONE}", "chat.elsewhere.test", "chat",
-                                    f"echo.sub.{ONE}", "echo.elsewhere.test"])
-def test_a_service_goes_by_the_first_word_of_its_own_domain(make_server, authority, domain):
-    """Aliases of group chat, and components, also those that are below no domain of ours."""
-    tls = {**authority.issue("both", ONE, domain), "trust": str(authority.file)}
-    node = make_server("alice", domains=[ONE], s2s=True, tls=tls, component=True)
-    node.ctl("set", "s2s.policy", "open")
-    if domain.startswith("chat"):
-        node.ctl("room-alias", "add", domain)
+@pytest.mark.parametrize("at", ["", f"@{ONE}"])
+@pytest.mark.parametrize("policy, domains, may", [
+    ("off", "", False), ("open", "", True), ("allow", EVIL, True), ("allow", OTHER, False),
+    ("deny", "*.test", False), ("deny", OTHER, True)])
+def test_the_policy_says_who_comes_in_and_is_reached(node, foreign, policy, domains, may, at):
+    """Of one domain of ours, or of all; a change ends streams."""
+    peer, alice = foreign(), node.client("alice")
+    node.ctl("set", f"s2s.domains{at}", domains or "--default")
+    node.ctl("set", f"s2s.policy{at}", policy)
+    if may:
+        foreign()
+        say(alice, 0, to=X)
+        node.wait_log(f"event=s2s.failed domain={EVIL}")
     else:
-        node.ctl("component", "add", domain, "--secret", "a rather long secret")
-    node.ctl("set", "federation.services", "conference pubsub")
-    Peer(node, FAR, domain, authority.issue("a", FAR)).header().expect_stream_error(
-        "policy-violation")
-    node.ctl("set", "federation.services", domain.partition(".")[0])
-    Peer(node, FAR, domain, authority.issue("b", FAR)).join()
-    Peer(node, FAR, f"conference.{ONE}", authority.issue("c", FAR)).header().expect_stream_error(
-        "policy-violation")
+        peer.expect_stream_error("reset")
+        foreign(refused=True)
+        condition = "remote-server-not-found" if policy == "off" else "not-allowed"
+        assert alice.error("get", VERSION, to=EVIL)[0] == condition
+        say(alice, 0, to=X)
+        bounced(alice, condition, "m0")
+        if policy != "off":
+            alice.send(f"<presence to='{X}' type='subscribe' id='q'/>")
+            bounced(alice, condition, "q", "presence")
+
+
+def test_a_policy_of_one_domain_leaves_the_others(pair, authority):
+    one, _ = pair
+    two = Peer(one, EVIL, TWO, authority.issue("two", EVIL)).join()
+    peer = Peer(one, EVIL, ONE, authority.issue("one", EVIL)).join()
+    one.ctl("set", f"s2s.policy@{TWO}", "off")
+    two.expect_stream_error("reset")
+    peer.raw(message(X, ALICE, 0))
+    hear(one.client("alice"), 0)
+
+
+@pytest.mark.parametrize("domain", [f"conference.{ONE}", f"chat.sub.{ONE}", "chat.elsewhere.test",
+                                    "echo.elsewhere.test"])
+def test_other_servers_reach_the_services_that_are_named(node, foreign, domain):
+    """By the first word of their own domain: aliases of group chat, and components, also those that
+    are below no domain of ours."""
+    word = domain.partition(".")[0]
+    if word == "chat":
+        node.ctl("room-alias", "add", domain)
+    elif word == "echo":
+        node.ctl("component", "add", domain, "--secret", SECRET)
+    node.ctl("set", "federation.services", "pubsub")
+    foreign(local=domain, refused=True)
+    node.ctl("set", "federation.services", f"pubsub {word}")
+    peer = foreign(local=domain)
+    node.ctl("set", "federation.services", "pubsub")
+    peer.expect_stream_error("reset")
+
+
+def test_a_component_with_its_own_domain_follows_the_policy(pair):
+    """And what it says for a user (XEP-0356) the rule of the user."""
+    one, other = pair
+    one.ctl("component", "add", GATE, "--secret", SECRET)
+    one.ctl("set", f"component.privileges@{ONE}", f"{GATE} message=outgoing")
+    gate, bob = Component(one, GATE, SECRET), other.client("bob")
+    for n, rule in enumerate((None, ("set", "s2s.policy", "allow"), ("set", "s2s.policy", "open"),
+                              ("federation", "block", OTHER), ("federation", "allow", OTHER))):
+        if rule:
+            one.ctl(*rule)
+        gate.send(message(f"x@{GATE}", bob, n))
+        if n % 2:
+            bounced(gate, "not-allowed", f"m{n}")
+        else:
+            bob.expect(f"<message from='x@{GATE}' id='m{n}'/>")
+    for mode in "on", "off":
+        one.ctl("federation", "set", ALICE, mode)
+        inner = (f"<message xmlns='jabber:client' from='{ALICE}' to='{BOB}' type='chat'>"
+                 f"<body>{mode}</body></message>")
+        gate.send(f"<message from='{GATE}' to='{ONE}' id='out'><privilege xmlns='urn:xmpp:"
+                  f"privilege:2'><forwarded xmlns='urn:xmpp:forward:0'>{inner}</forwarded>"
+                  "</privilege></message>")
+    assert "may not write" in text_of(gate.expect("<message type='error' id='out'/>"))
+    bob.expect(f"<message from='{ALICE}'><body>on</body></message>")
+    assert not [e for e in bob.inbox if e.findtext(f"{{{xml.CLIENT}}}body") == "off"]
 
 
 # --- users ---
@@ -192,259 +152,136 @@ def test_a_service_goes_by_the_first_word_of_its_own_domain(make_server, authori
 def test_a_user_without_federation_neither_sends_nor_is_there(pair):
     one, other = pair
     alice, bob = one.client("alice"), other.client("bob")
-    one.ctl("federation", "set", alice.bare, "off")
-    say(alice, bob.bare, "m")
-    assert "may not communicate" in text_of(bounced(alice, "not-allowed", "m"))
-    alice.error("get", "<ping xmlns='urn:xmpp:ping'/>", to=OTHER)
-    alice.send(f"<presence to='{bob.bare}' type='subscribe' id='s'/>")
-    alice.expect(f"<presence from='{bob.bare}' type='error' id='s'/>")
-    assert not [i for i in alice.result("get", ROSTER) if i.get("jid") == bob.bare]
+    one.ctl("federation", "set", ALICE, "off")
+    say(alice, 0, to=BOB)
+    assert "may not communicate" in text_of(bounced(alice, "not-allowed", "m0"))
+    alice.error("get", PING, to=OTHER)
+    alice.send(f"<presence to='{BOB}' type='subscribe' id='s'/>")
+    bounced(alice, "not-allowed", "s", "presence")
+    assert not [i for i in alice.result("get", ROSTER) if i.get("jid") == BOB]
     bob.result("get", ROSTER)  # who has it is told of answers
     answers = []
     for name in "alice", "nobody":  # nothing tells which of them has an account
-        to = f"{name}@{ONE}"
-        found = []
-        say(bob, to, name)
+        to, found = f"{name}@{ONE}", []
+        say(bob, name, to=to)
         found.append(bob.expect(f"<message from='{to}' type='error'/>"))
         found.append(bob.error("get", "<query xmlns='jabber:iq:last'/>", to=to))
         found.append(bob.error("get", "<vCard xmlns='vcard-temp'/>", to=to))
-        found.append(bob.error("get", "<query xmlns='jabber:iq:version'/>", to=f"{to}/r"))
+        found.append(bob.error("get", VERSION, to=f"{to}/r"))
         bob.send(f"<presence to='{to}' type='subscribe'/>")
-        say(bob, to, f"behind {name}")
-        found.append(bob.expect(f"<message type='error' id='behind {name}'/>"))
+        say(bob, f"behind{name}", to=to)
+        found.append(bob.expect(f"<message type='error' id='mbehind{name}'/>"))
         bob.expect_nothing(f"<presence from='{to}'/>")
         answers.append([e if isinstance(e, tuple) else
                         (e.get("type"), [c.tag for c in e.iter()], text_of(e)) for e in found])
     assert answers[0] == answers[1]
     alice.expect_nothing("<message type='chat'/>")
-    one.ctl("federation", "set", alice.bare, "default")
-    say(bob, alice.bare, "n")
-    alice.expect(f"<message from='{bob}' id='n'/>")
+    one.ctl("federation", "set", ALICE, "default")
+    say(bob, 1, to=ALICE)
+    hear(alice, 1)
+
+
+def test_a_probe_does_not_tell_who_has_an_account(node, foreign, listener):
+    node.ctl("federation", "set", ALICE, "off")
+    far, back = foreign(), None
+    for name in "nobody", "alice":
+        far.raw(f"<presence from='{X}' to='{name}@{ONE}' type='probe'/>")
+        back = back or listener.join()
+        listener.read_until(back, f"from='{name}@{ONE}'[^>]*type='unsubscribed'")
 
 
 def test_stored_messages_wait_while_a_rule_forbids_them(pair):
+    """Those that have come before it. Copies and archives have what went abroad, and nothing that
+    was refused."""
     one, other = pair
     bob = other.client("bob")
-    for n in range(2):
-        say(bob, f"alice@{ONE}", f"m{n}")
-    say(bob, f"nobody@{ONE}", "behind")
-    bob.expect("<message type='error' id='behind'/>")
-    one.ctl("federation", "set", f"alice@{ONE}", "off")
+    say(bob, 0, 1, to=ALICE)
+    say(bob, "behind", to=f"nobody@{ONE}")
+    bob.expect("<message type='error' id='mbehind'/>")
+    one.ctl("federation", "set", ALICE, "off")
+    one.restart()
     alice = one.client("alice")
-    alice.ping()
     alice.expect_nothing("<message type='chat'/>")
-    alice.close()
-    one.restart()
-    alice = one.client("alice")
-    alice.ping()
-    one.ctl("federation", "set", f"alice@{ONE}", "default")
-    for n in range(2):
-        alice.expect(f"<message from='{bob}' id='m{n}'/>")
+    one.ctl("federation", "set", ALICE, "default")
+    hear(alice, 0, 1)
+    second = one.client("alice", "second")
+    second.result("set", "<enable xmlns='urn:xmpp:carbons:2'/>")
+    say(alice, "before", to=bob)
+    hear(bob, "before")
+    one.ctl("federation", "set", ALICE, "off")
+    say(alice, "after", to=bob)
+    bounced(alice, "not-allowed", "mafter")
+    alice.send(f"<message to='{ONE}'><addresses xmlns='http://jabber.org/protocol/address'>"
+               f"<address type='to' jid='{BOB}'/><address type='cc' jid='{ALICE}'/></addresses>"
+               "<body>many</body></message>")
+    second.expect(lambda e: "many" in text_of(e))
+    alice.result("set", "<query xmlns='urn:xmpp:mam:2' queryid='q'/>")
+    for client in alice, second:
+        found = " ".join(text_of(e) for e in client.log)
+        assert "before" in found
+    assert not [e for e in alice.log if "mam:2" in xml.canonical(e) and "after" in text_of(e)]
+    bob.expect_nothing("<message/>")
 
 
-def test_a_probe_does_not_tell_who_has_an_account(node, foreign, authority):
-    node.ctl("federation", "set", f"alice@{ONE}", "off")
-    listener = federation.Listener(FAR, authority.issue("back", FAR))
-    federation.route(node, FAR, listener.port)
-    far, back = foreign(), None
-    for name in "nobody", "alice":
-        far.raw(f"<presence from='u@{FAR}' to='{name}@{ONE}' type='probe'/>")
-        back = back or listener.join()
-        listener.read_until(back, f"from='{name}@{ONE}'[^>]*type='unsubscribed'")
-    listener.close()
-
-
-def test_the_rules_are_shown_and_the_closest_one_applies(pair):
-    one, other = pair
-    alice, bob = one.client("alice"), other.client("bob")
-
-    def shown():
-        return {row["what"]: (row["mode"], row["domains"])
-                for row in one.rows("federation", "show", alice.bare)}
-    none = ("default", "")
-    assert shown() == {"user": none, "department": none, "applies": ("on", "")}
-    one.ctl("set", f"federation.users@{ONE}", "off")
-    assert shown()["applies"] == ("off", "")
-    say(alice, bob.bare, "a")
-    alice.expect("<message type='error' id='a'/>")
-    one.ctl("user", "set", alice.bare, "--department", "Sales")
-    one.ctl("s2s-group", "set", "Sales", "on")
-    until("the department has its rule", lambda: shown()["applies"] == ("on", ""))
-    say(alice, bob.bare, "b")
-    bob.expect("<message id='b'/>")
-    assert one.rows("s2s-group", "list") == [
-        {"who": "Sales", "mode": "on", "domains": ""}]
-    one.ctl("federation", "set", alice.bare, "except", "--domains", f"{FAR} *.{OTHER}")
-    assert shown()["applies"] == ("except", f"{FAR} *.{OTHER}")
-    say(alice, bob.bare, "d")
-    bob.expect("<message id='d'/>")
-    one.ctl("federation", "set", alice.bare, "except", "--domains", OTHER)
-    say(alice, bob.bare, "e")
-    bounced(alice, "not-allowed", "e")
-    say(bob, alice.bare, "f")
-    bounced(bob, "service-unavailable", "f")  # she seems not to exist
-    one.ctl("federation", "set", alice.bare, "only", "--domains", f"{FAR} *.{OTHER}")
-    assert shown()["user"] == shown()["applies"] == ("only", f"{FAR} *.{OTHER}")
-    say(alice, bob.bare, "c")
-    bounced(alice, "not-allowed", "c")
-    one.restart()
-    assert shown()["applies"] == ("only", f"{FAR} *.{OTHER}")
-    one.ctl("federation", "set", alice.bare, "default")
-    assert shown()["applies"] == ("on", "")
-    one.ctl("user", "set", alice.bare, "--department", "Other")
-    until("the user has left", lambda: shown()["applies"] == ("off", ""))
-    one.ctl("s2s-group", "set", "Sales", "only", "--domains", "Other.Test *.XN--BCHER-KVA.test")
-    assert one.rows("s2s-group", "list")[0]["domains"] == "other.test *.bücher.test"
-    one.ctl("federation", "set", alice.bare, "only", "--domains", OTHER.upper())
-    assert shown()["applies"] == ("only", OTHER)
-    one.ctl("federation", "set", alice.bare, "default")
-    assert "except" in refusal(one, "s2s-group", "set", "Sales", "except")
-    assert "domains" in refusal(one, "s2s-group", "set", "Sales", "only", "--domains", "a..b")
-    one.ctl("s2s-group", "del", "Sales")
-    assert "no rule" in refusal(one, "s2s-group", "del", "Sales")
-    assert "only" in refusal(one, "federation", "set", alice.bare, "only")
-    assert "only" in refusal(one, "federation", "set", alice.bare, "only", "--domains", " ")
-    assert "spaces" in refusal(one, "s2s-group", "set", " Sales", "off")
-    assert "first words" in refusal(one, "set", f"federation.services@{ONE}", "a,b")
-    assert "only" in refusal(one, "federation", "set", alice.bare, "on", "--domains", FAR)
-    assert "no account" in refusal(one, "federation", "set", f"none@{ONE}", "on")
-
-
-def rules_of(server, jid):
+def rules_of(server, jid=ALICE):
     return {row["what"]: row["mode"] for row in server.rows("federation", "show", jid)}
 
 
-def test_rules_of_shared_groups(pair):
-    """Members come and go, and so do groups: the rule holds for the name."""
+def test_the_closest_rule_applies(pair):
+    """Before groups, by name, the department, before that the user; and the rule of a group holds
+    for its name, whoever comes and goes."""
     one, other = pair
     alice, bob = one.client("alice"), other.client("bob")
-    for name in "Sales", "sales team", "..", "", "s" * 65:
-        said = refusal(one, "s2s-group", "set", f"group:{name}", "off")
-        assert f'who: found "group:{name[:50]}' in said and "lower-case" in said, said
-    assert one.rows("s2s-group", "list") == []
-    assert "no group sales" in one.ctl("s2s-group", "set", "group:sales", "off")["text"]
-    one.ctl("group", "add", "sales")
-    one.ctl("user", "set", alice.bare, "--department", "Sales")
-    say(alice, bob.bare, "a")
-    bob.expect("<message id='a'/>")
-    for come, leave in (
-            (("add", "sales", alice.bare), ("del", "sales", alice.bare)),
-            (("add", "sales", "--domain", ONE), ("del", "sales", "--domain", ONE)),
-            (("add", "sales", "--rule", "department=Sales"),
-             ("del", "sales", "--rule", "department=Sales"))):
-        one.ctl("group-member", *come)
-        assert rules_of(one, alice.bare) == {"user": "default", "department": "default",
-                                             "group:sales": "off", "applies": "off"}
-        say(alice, bob.bare, "b")
-        assert text_of(bounced(alice, "not-allowed", "b")) == \
-            "a group of this account may not communicate with that server"
-        say(bob, alice.bare, "c")
-        bounced(bob, "service-unavailable", "c")
-        one.ctl("group-member", *leave)
-        assert rules_of(one, alice.bare)["applies"] == "on"
-        say(alice, bob.bare, "d")
-        bob.expect("<message id='d'/>")
-    one.ctl("group-member", "add", "sales", alice.bare)
-    one.ctl("group", "del", "sales")
-    assert rules_of(one, alice.bare)["applies"] == "on"
-    one.ctl("group", "add", "sales")
-    one.ctl("group-member", "add", "sales", alice.bare)
+    said = iter(range(100))
+
+    def may(here, there=None):
+        n, there = next(said), here if there is None else there
+        say(alice, n, to=bob)
+        say(bob, f"b{n}", to=alice.bare)
+        bob.expect(f"<message id='m{n}'/>") if here else bounced(alice, "not-allowed", f"m{n}")
+        if there:
+            alice.expect(f"<message id='mb{n}'/>")
+        else:  # she seems not to exist
+            bounced(bob, "service-unavailable", f"mb{n}")
+        return rules_of(one)["applies"]
+    assert rules_of(one) == {"user": "default", "department": "default", "applies": "on"}
+    one.ctl("set", f"federation.users@{ONE}", "off")
+    assert may(False) == "off"
+    one.ctl("user", "set", ALICE, "--department", "Sales")
+    one.ctl("s2s-group", "set", "Sales", "on")
+    until("the department has its rule", lambda: rules_of(one)["applies"] == "on")
+    may(True)
+    for mode, domains, right in (("except", f"{EVIL} *.{OTHER}", True), ("except", OTHER, False),
+                                 ("only", f"{EVIL} *.{OTHER}", False), ("only", OTHER, True)):
+        one.ctl("federation", "set", ALICE, mode, "--domains", domains)
+        assert may(right) == mode
     one.restart()
-    assert rules_of(one, alice.bare)["applies"] == "off"  # also before the user logs in
     alice = one.client("alice")
-    say(alice, bob.bare, "e")
-    bounced(alice, "not-allowed", "e")
-    text = one.ctl("s2s-group", "del", "group:sales")["text"]
-    assert text == "the group sales has no rule any more"
-    say(alice, bob.bare, "f")
-    bob.expect("<message id='f'/>")
-
-
-def test_which_of_several_rules_counts(pair):
-    """Of groups the first by name; before that the department, before that the user."""
-    one, _ = pair
-    alice = f"alice@{ONE}"
+    assert may(True) == "only"
+    one.ctl("federation", "set", ALICE, "default")
+    one.ctl("s2s-group", "del", "Sales")
+    one.ctl("set", f"federation.users@{ONE}", "on")
     for name, mode in ("b", "off"), ("c", "on"), ("a", "default"):
         one.ctl("group", "add", name)
-        one.ctl("group-member", "add", name, alice)
         one.ctl("s2s-group", "set", f"group:{name}", mode)
-    assert [row["who"] for row in one.rows("s2s-group", "list")] == [
-        "group:a", "group:b", "group:c"]
-    rules = {"user": "default", "department": "default", "group:b": "off", "applies": "off"}
-    assert rules_of(one, alice) == rules
-    one.ctl("user", "set", alice, "--department", "b")
-    one.ctl("s2s-group", "set", "b", "on")
-    until("of the department",
-          lambda: rules_of(one, alice) == {**rules, "department": "on", "applies": "on"})
-    one.ctl("federation", "set", alice, "off")
-    assert rules_of(one, alice) == {**rules, "user": "off", "department": "on"}
-    one.ctl("federation", "set", alice, "default")
-    one.ctl("user", "set", alice, "--department", "group:c")  # is no group
-    until("of the group", lambda: rules_of(one, alice) == rules)
-
-
-def test_contacts_see_a_member_of_a_group_go(pair):
-    one, _ = pair
-    alice, bob, room = befriended(pair, OTHER)
-    one.ctl("group", "add", "sales")
-    one.ctl("s2s-group", "set", "group:sales", "except", "--domains",
-            f"{OTHER} *.{OTHER}")
-    one.ctl("group-member", "add", "sales", alice.bare)
-    bob.expect(f"<presence from='{alice}' type='unavailable'/>")
-    bob.expect(f"<presence from='{room.jid}/alice' type='unavailable'/>")
-    alice.expect(f"<presence from='{bob.bare}' type='unavailable'/>")
-    one.ctl("group-member", "del", "sales", alice.bare)
-    alice.expect(f"<presence from='{bob}' type='-'/>")
-    bob.expect(f"<presence from='{alice}' type='-'/>")
-
-
-def befriended(pair, at=ONE):
-    """alice and bob as contacts, and in a room of that domain, which is of one of them."""
-    one, other = pair
-    alice, bob = one.client("alice"), other.client("bob")
-    befriend(alice, bob)
-    owner, guest = (alice, bob) if at == ONE else (bob, alice)
-    room = Room("room", at)
-    room.create(owner, str(owner).partition("@")[0])
-    name = str(guest).partition("@")[0]
-    room.enter(guest, name)
-    owner.expect(f"<presence from='{room.jid}/{name}' type='-'/>")
-    for client in alice, bob:
-        client.drain()
-    return alice, bob, room
-
-
-def test_contacts_and_rooms_see_a_user_go_who_may_no_longer(pair):
-    one, _ = pair
-    alice, bob, room = befriended(pair, OTHER)
-    one.ctl("federation", "set", alice.bare, "off")
-    bob.expect(f"<presence from='{alice}' type='unavailable'/>")
-    bob.expect(f"<presence from='{room.jid}/alice' type='unavailable'/>")
-    alice.expect(f"<presence from='{bob.bare}' type='unavailable'/>")
-    alice.send("<presence><status>hidden</status></presence>")
-    one.ctl("federation", "set", alice.bare, "only", "--domains", OTHER)
-    alice.expect(f"<presence from='{bob}' type='-'/>")
-    shown = bob.expect(f"<presence from='{alice}' type='-'/>")
-    assert "hidden" in text_of(shown)
-    bob.expect_nothing(f"<presence from='{alice}'/>", after=alice)
-
-
-def test_a_user_without_federation_who_logs_in_is_not_noticed(pair):
-    """Neither by presence nor by a probe."""
-    one, other = pair
-    alice, bob = one.client("alice"), other.client("bob")
-    befriend(alice, bob)
-    one.ctl("federation", "set", alice.bare, "off")
-    bob.expect(f"<presence from='{alice}' type='unavailable'/>")
-    alice.close()
-    again = one.client("alice")
-    again.ping()
-    bob.send("<presence><status>still here</status></presence>")
-    bob.expect("<presence><status>still here</status></presence>")
-    say(bob, again.bare, "m")
-    bob.expect("<message type='error' id='m'/>")  # behind all that its server has sent
-    bob.expect_nothing(f"<presence from='{again}'/>")
-    again.expect_nothing(f"<presence from='{bob}'/>")
+    for way in (ALICE,), ("--domain", ONE), ("--rule", "department=Sales"):
+        for name in "abc":
+            one.ctl("group-member", "add", name, *way)
+        assert may(False) == rules_of(one)["group:b"] == "off"
+        one.ctl("group", "del", "b")
+        assert may(True) == "on"
+        for name in "ac":
+            one.ctl("group-member", "del", name, *way)
+        one.ctl("group", "add", "b")
+    assert [row["who"] for row in one.rows("s2s-group", "list")] == ["group:a", "group:b",
+                                                                    "group:c"]
+    for words in (("s2s-group", "set", "group:Sales", "off"), ("s2s-group", "del", "Sales"),
+                  ("s2s-group", "set", "Sales", "except"),
+                  ("s2s-group", "set", "Sales", "only", "--domains", "a..b"),
+                  ("s2s-group", "set", " Sales", "off"), ("federation", "set", ALICE, "only"),
+                  ("federation", "set", ALICE, "on", "--domains", EVIL),
+                  ("federation", "set", f"none@{ONE}", "on")):
+        assert refusal(one, *words)
 
 
 def test_guests_stay_at_home_unless_they_may(pair):
@@ -452,257 +289,335 @@ def test_guests_stay_at_home_unless_they_may(pair):
     one, other = pair
     one.ctl("set", "guest.domains", ONE)
     bob, visitor = other.client("bob"), guest(one)
-    say(visitor, bob.bare, "m")
-    bounced(visitor, "not-allowed", "m")
+    say(visitor, 0, to=bob)
+    bounced(visitor, "not-allowed", "m0")
     one.ctl("set", f"guest.remote@{ONE}", "on")
-    say(visitor, bob.bare, "n")
-    bob.expect(f"<message from='{visitor}' id='n'/>")
-    say(bob, visitor, "o")
-    visitor.expect("<message id='o'><body>hello</body></message>")
+    say(visitor, 1, to=bob)
+    hear(bob, 1)
+    say(bob, 2, to=str(visitor))
+    hear(visitor, 2)
     one.ctl("set", f"guest.remote@{ONE}", "off")
-    say(bob, visitor, "p")
-    bounced(bob, "service-unavailable", "p")
+    say(bob, 3, to=str(visitor))
+    bounced(bob, "service-unavailable", "m3")
 
 
-def test_invitations_of_foreign_users_do_not_come_by_a_room_of_ours(pair):
+def test_invitations_by_a_room_of_ours_follow_the_rules(pair, tmp_path):
+    """Of who invites, and of who is invited: also an address on the list. One that is refused takes
+    the others of its message along."""
     one, other = pair
-    one.add_user("carol")
     alice, carol, bob = one.client("alice"), one.client("carol"), other.client("bob")
     room = Room("room", ONE)
     room.create(alice, "alice")
     room.enter(bob, "bob")
-    alice.expect(f"<presence from='{room.jid}/bob' type='-'/>")
-    invite = (f"<message to='{room.jid}'><x xmlns='{muc.USER}'><invite to='{carol.bare}'/></x>"
-              "</message>")
+
+    def invite(client, *whom):
+        client.send(f"<message to='{room.jid}' id='i'><x xmlns='{muc.USER}'>"
+                    + "".join(f"<invite to='{jid}'/>" for jid in whom) + "</x></message>")
     one.ctl("federation", "set", carol.bare, "off")
-    bob.send(invite)
-    say(bob, f"{room.jid}/alice", "behind")
-    alice.expect("<message id='behind'/>")
-    carol.ping()
+    invite(bob, carol.bare)
+    say(bob, "behind", to=f"{room.jid}/alice")
+    alice.expect("<message id='mbehind'/>")
     carol.expect_nothing(f"<message from='{room.jid}'/>")
     one.ctl("federation", "set", carol.bare, "default")
-    bob.send(invite)
-    carol.expect(f"<message from='{room.jid}'/>")
-
-
-def test_invitations_to_foreign_users_do_not_leave_by_a_room_of_ours(pair):
-    """One that is refused takes the others of its message along."""
-    one, other = pair
-    one.add_user("carol")
-    alice, carol, bob = one.client("alice"), one.client("carol"), other.client("bob")
-    room = Room("room", ONE)
-    room.create(alice, "alice")
-    both = (f"<message to='{room.jid}' id='i'><x xmlns='{muc.USER}'><invite to='{carol.bare}'/>"
-            f"<invite to='{bob.bare}'/></x></message>")
-    one.ctl("federation", "set", alice.bare, "only", "--domains", FAR)
-    alice.send(both)
+    one.ctl("federation", "set", ALICE, "only", "--domains", EVIL)
+    invite(alice, carol.bare, f"dave@{OTHER}")
     bounced(alice, "not-allowed", "i")
-    alice.send(both.replace(f"<invite to='{bob.bare}'/>", "<invite to='no address@'/>"))
-    alice.expect("<message type='error' id='i'><error><jid-malformed "
-                 "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>")
-    alice.ping()
+    one.ctl("federation", "set", ALICE, "default")
+    put(one, tmp_path / "list", f"dave@{OTHER}")
+    invite(alice, carol.bare, f"dave@{OTHER}")
+    bounced(alice, "policy-violation", "i")
     carol.expect_nothing(f"<message from='{room.jid}'/>")
-    bob.expect_nothing(f"<message from='{room.jid}'/>")
-    one.ctl("federation", "set", alice.bare, "only", "--domains", OTHER)
-    alice.send(both)
-    for invited in carol, bob:
+    put(one, tmp_path / "list", "")
+    dave = other.client("dave")
+    invite(alice, carol.bare, dave.bare)
+    for invited in carol, dave:
         invited.expect(f"<message from='{room.jid}'/>")
 
 
-def test_an_invitation_to_an_address_on_the_list_is_refused(pair, tmp_path):
-    """By a room of ours, as what is sent to the address itself."""
+# --- contacts, rooms and requests when rules change ---
+
+
+def befriended(pair, at=ONE):
+    """alice and bob as contacts, and in a room of that domain, which is of one of them."""
     one, other = pair
-    one.add_user("carol")
-    alice, carol, bob = one.client("alice"), one.client("carol"), other.client("bob")
-    room = Room("room", ONE)
-    room.create(alice, "alice")
-    listed = tmp_path / "blocklist"
-    listed.write_text(f"bob@{OTHER}\n")
-    one.ctl("set", "federation.blocklist", str(listed))
-    until("the list", lambda: "event=federation.blocklist" in one.log())
-    alice.send(f"<message to='{room.jid}' id='i'><x xmlns='{muc.USER}'><invite to='{carol.bare}'/>"
-               f"<invite to='{bob.bare}'/></x></message>")
-    bounced(alice, "policy-violation", "i")
-    alice.ping()
-    carol.expect_nothing(f"<message from='{room.jid}'/>")
-    alice.send(f"<message to='{room.jid}' id='j'><x xmlns='{muc.USER}'><invite to='{carol.bare}'/>"
-               "</x></message>")
-    carol.expect(f"<message from='{room.jid}'/>")
+    alice, bob = one.client("alice"), other.client("bob")
+    across.befriend(alice, bob)
+    owner, other_one = (alice, bob) if at == ONE else (bob, alice)
+    room = Room("room", at)
+    room.create(owner, owner.name)
+    room.enter(other_one, other_one.name)
+    room.presence(owner, other_one.name)
+    for client in alice, bob:
+        client.drain()
+    return alice, bob, room
+
+
+SHUTS = {
+    "policy": ([("set", "s2s.policy", "off")], [("set", "s2s.policy", "open")]),
+    "domains": ([("set", "s2s.domains", EVIL), ("set", "s2s.policy", "allow")],
+                [("set", "s2s.domains", f"{EVIL} {OTHER} *.{OTHER}")]),
+    "of the domain": ([("set", f"s2s.policy@{ONE}", "off")],
+                      [("set", f"s2s.policy@{ONE}", "open")]),
+    "route": ([("s2s-route", "add", pattern, "192.0.2.1:1", "--blocked", "on")
+               for pattern in (OTHER, f"*.{OTHER}")],
+              [("s2s-route", "del", pattern, "192.0.2.1:1") for pattern in (OTHER, f"*.{OTHER}")]),
+    "block": ([("federation", "block", d) for d in (OTHER, f"*.{OTHER}")],
+              [("federation", "allow", d) for d in (OTHER, f"*.{OTHER}")]),
+    "user": ([("federation", "set", ALICE, "off")], [("federation", "set", ALICE, "on")]),
+    "group": ([("group", "add", "g"), ("group-member", "add", "g", ALICE),
+               ("s2s-group", "set", "group:g", "except", "--domains", f"{OTHER} *.{OTHER}")],
+              [("group-member", "del", "g", ALICE)]),
+    "list": ([], []),
+}
+
+
+@pytest.mark.parametrize("at", [ONE, OTHER], ids=["here", "there"])
+@pytest.mark.parametrize("how", SHUTS)
+def test_who_is_shut_out_goes_and_is_seen_again(pair, tmp_path, how, at):
+    """Contacts and occupants, of either side. A request to an occupant is answered (RFC 6120
+    §8.2.3)."""
+    one, _ = pair
+    alice, bob, room = befriended(pair, at)
+    if at == ONE:
+        alice.send(f"<iq type='get' id='ask' to='{room.jid}/bob'>{VERSION}</iq>")
+        bob.expect(f"<iq type='get' from='{room.jid}/alice'/>")
+    shut, opened = SHUTS[how]
+    for command in shut:
+        one.ctl(*command)
+    if how == "list":
+        put(one, tmp_path / "list", f"bo*@{OTHER}", *([] if at == ONE else [room.jid]))
+    alice.expect(lambda e: e.get("type") == "unavailable"
+                 and e.get("from").partition("/")[0] == BOB)
+    bob.expect(f"<presence from='{alice}' type='unavailable'/>")
+    mine = how in ("user", "group")  # rules of alice, who may stay in her own room
+    if at == OTHER and how != "list":
+        bob.expect(f"<presence from='{room.jid}/alice' type='unavailable'/>")
+    elif at == ONE and not mine:
+        for client in alice, bob:
+            client.expect(f"<presence from='{room.jid}/bob' type='unavailable'/>")
+        bounced(alice, "recipient-unavailable", "ask", "iq")
+    bob.send("<presence><status>changed</status></presence>")
+    alice.send("<presence><status>news</status></presence>")
+    alice.expect_nothing(f"<presence from='{bob}'/>")
+    for command in opened:
+        one.ctl(*command)
+    if how == "list":
+        put(one, tmp_path / "list", "nobody.test")
+    assert "changed" in text_of(alice.expect(f"<presence from='{bob}' type='-'/>"))
+    bob.expect(lambda e: e.get("from") == str(alice) and "news" in text_of(e))
+    alice.expect_nothing("<iq type='error' id='ask'/>")
+
+
+def test_each_resource_of_a_contact_is_seen_again_once(pair):
+    """RFC 6121 §4.3: also who has come meanwhile; and contacts of another domain of ours stay."""
+    one, other = pair
+    one.add_user("dora", domain=TWO)
+    alice, bob, _ = befriended(pair)
+    dora, phone = one.client("dora", domain=TWO), other.client("bob", "phone")
+    across.befriend(dora, bob)
+    alice.expect(f"<presence from='{phone}' type='-'/>")
+    one.ctl("set", f"s2s.policy@{ONE}", "off")
+    for _ in range(2):
+        alice.expect("<presence type='unavailable'/>")
+    second = one.client("alice", "second")
+    for client in alice, second:
+        client.drain()
+    dora.expect_nothing("<presence type='unavailable'/>")
+    one.ctl("set", f"s2s.policy@{ONE}", "open")
+    for client in alice, second:
+        for there in bob, phone:
+            client.expect(f"<presence from='{there}' type='-'/>")
+        client.expect_nothing("<presence type='-'/>")
+    for ours in alice, second:
+        bob.expect(f"<presence from='{ours}' type='-'/>")
+
+
+def test_occupants_hear_that_a_service_is_not_reached_any_more(pair):
+    """federation.services: and their contacts here stay."""
+    one, _ = pair
+    alice, bob, room = befriended(pair)
+    one.ctl("set", f"federation.services@{ONE}", "pubsub")
+    left = bob.expect(f"<presence from='{room.jid}/bob' type='unavailable'/>")
+    assert "110" in [e.get("code") for e in left.iter(f"{{{muc.USER}}}status")]
+    bob.expect_nothing(f"<presence from='{alice}' type='unavailable'/>")
+    say(bob, "stays", to=ALICE)
+    alice.expect("<message id='mstays'/>")
+
+
+@pytest.mark.parametrize("waits", [True, False])
+@pytest.mark.parametrize("how", ["policy", "route", "block", "user", "group", "list"])
+def test_requests_to_see_a_contact_while_a_rule_forbids_it(pair, tmp_path, how, waits):
+    """One that waits ends, and its user may ask again. One that was granted meanwhile is repeated
+    when the rule ends (RFC 6121 §3.1.3): both contact lists agree."""
+    one, other = pair
+    alice, bob = one.client("alice"), other.client("bob")
+    for client in alice, bob:
+        across.roster_of(client)
+
+    def rule(commands, *patterns):
+        for command in commands:
+            one.ctl(*command)
+        if how == "list":
+            put(one, tmp_path / "list", *patterns)
+    if waits:
+        rule(SHUTS[how][0], BOB)
+        alice.send(f"<presence to='{BOB}' type='subscribe'/>")
+        alice.expect(f"<presence from='{BOB}' type='error'/>")
+        until("the request has ended",
+              lambda: across.roster_of(alice).get(BOB) in (None, ("none", None)))
+        rule(SHUTS[how][1], "nobody.test")
+    alice.send(f"<presence to='{BOB}' type='subscribe'/>")
+    bob.expect(f"<presence from='{ALICE}' type='subscribe'/>")
+    if not waits:
+        rule(SHUTS[how][0], BOB)
+    bob.send(f"<presence to='{ALICE}' type='subscribed'/>")
+    bob.expect(f"<iq type='set'><query xmlns='{xml.ROSTER}'><item jid='{ALICE}' "
+               "subscription='from'/></query></iq>")
+    if not waits:
+        bob.ping()
+        assert across.roster_of(alice)[BOB] == ("none", "subscribe")
+        rule(SHUTS[how][1], "nobody.test")
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+    assert across.roster_of(alice)[BOB] == ("to", None)
+    assert across.roster_of(bob)[ALICE] == ("from", None)
+
+
+@pytest.mark.parametrize("how", ["policy", "of the domain", "block", "user", "list"])
+def test_a_request_that_is_under_way_is_answered_when_a_rule_forbids_it(node, listener, foreign,
+                                                                        tmp_path, how):
+    """RFC 6120 §8.2.3: once, as nobody else can. The last 64 of a session; not those that have their
+    answer. One that comes too late is dropped."""
+    alice, far = node.client("alice"), foreign()
+    for n in range(70):
+        alice.send(f"<iq type='get' to='{X}' id='q{n}'>{VERSION}</iq>")
+    peer = listener.join(SM)
+    heard = listener.read_until(peer, "(?s)<enable .*'q69'.*</iq>").string
+    peer.sendall(f"{ENABLED}<a xmlns='{xml.SM}' h='{heard.count('</iq>')}'/>".encode())
+    until("they are confirmed", lambda: "0 stanzas" in [
+        row["value"] for row in node.rows("s2s", "show", EVIL) if row["name"] == "unacknowledged"])
+    far.raw(f"<iq type='result' id='q69' from='{X}' to='{alice}'/>")
+    alice.expect("<iq type='result' id='q69'/>")
+    if how == "list":
+        put(node, tmp_path / "list", X)
+    else:
+        node.ctl(*[word.replace(OTHER, EVIL) for word in SHUTS[how][0][0]])
+    for n in range(6, 69):
+        bounced(alice, "policy-violation" if how == "list" else "not-allowed", f"q{n}", "iq")
+    if how == "user":
+        node.ctl("federation", "set", ALICE, "on")
+        far.raw(f"<iq type='result' id='q68' from='{X}' to='{alice}'/>" + message(X, ALICE, 0))
+        alice.expect("<message id='m0'/>")
+    alice.expect_nothing("<iq type='error'/>")
+    alice.expect_nothing(f"<iq from='{X}'/>")
+    peer.close()
 
 
 # --- rates ---
 
 
-def test_subscription_requests_of_a_domain_are_limited(node, foreign):
+def test_subscription_requests_and_strangers_of_a_domain_are_limited(node, foreign):
+    """Acquaintances are not, nor whom a user has written first."""
     node.ctl("set", "federation.subscription-rate", "3")
-    far, near = foreign(), foreign("near.test")
-    alice = node.client("alice", domain=ONE)
+    node.ctl("set", "federation.stranger-rate", "2")
+    far, near, alice = foreign(), foreign("near.test"), node.client("alice")
     alice.result("get", ROSTER)
     for n in range(4):
-        far.raw(f"<presence from='u{n}@{FAR}' to='alice@{ONE}' type='subscribe' id='s{n}'/>")
+        far.raw(f"<presence from='u{n}@{EVIL}' to='{ALICE}' type='subscribe' id='s{n}'/>")
     for n in range(3):
-        alice.expect(f"<presence from='u{n}@{FAR}' type='subscribe'/>")
-    near.raw(f"<presence from='u@near.test' to='alice@{ONE}' type='subscribe'/>")
+        alice.expect(f"<presence from='u{n}@{EVIL}' type='subscribe'/>")
+    near.raw(f"<presence from='u@near.test' to='{ALICE}' type='subscribe'/>")
     alice.expect("<presence from='u@near.test' type='subscribe'/>")
-    alice.expect_nothing(f"<presence from='u3@{FAR}'/>")
-
-
-def test_strangers_of_a_domain_are_limited_and_acquaintances_are_not(node, foreign):
-    node.ctl("set", "federation.stranger-rate", "2")
-    far, near = foreign(), foreign("near.test")
-    alice = node.client("alice", domain=ONE)
     for n in range(2):
-        told(far, f"u{n}@{FAR}", alice.bare, f"m{n}")
-        alice.expect(f"<message from='u{n}@{FAR}' id='m{n}'/>")
-    told(far, f"u2@{FAR}", alice.bare, "no")
-    told(far, f"u3@{FAR}", f"nobody@{ONE}", "none")
-    told(far, f"u0@{FAR}", alice.bare, "again")  # who has written before goes on
-    alice.expect("<message id='again'/>")
-    told(near, "x@near.test", alice.bare, "near")
-    alice.expect("<message id='near'/>")
-    alice.expect_nothing("<message id='no'/>")
-    until("both are refused", lambda: [row for row in node.rows("metrics")
-                                       if row["name"] == "muster_federation_refused"
-                                       and row["label"] == "why=strangers" and row["value"] == 2])
-    say(alice, f"u4@{FAR}", "question")
+        far.raw(message(f"u{n}@{EVIL}", ALICE, n))
+        alice.expect(f"<message id='m{n}'/>")
+    far.raw(message(f"u2@{EVIL}", ALICE, "no") + message(f"u3@{EVIL}", f"nobody@{ONE}", "none")
+            + message(f"u0@{EVIL}", ALICE, "again"))
+    near.raw(message("x@near.test", ALICE, "near"))
+    for ident in "magain", "mnear":
+        alice.expect(f"<message id='{ident}'/>")
+    alice.expect_nothing("<message id='mno'/>")
+    alice.expect_nothing(f"<presence from='u3@{EVIL}'/>")
+    until("both are refused", lambda: metric(node, "federation_refused", "why=strangers") == 2)
+    say(alice, "question", to=f"u4@{EVIL}")
     alice.ping()
-    told(far, f"u4@{FAR}", alice.bare, "answer")  # alice has written first
-    alice.expect("<message id='answer'/>")
-    node.ctl("set", "federation.stranger-rate", "3")  # one more, at once
-    told(far, f"u5@{FAR}", alice.bare, "more")
-    alice.expect("<message id='more'/>")
+    far.raw(message(f"u4@{EVIL}", ALICE, "answer"))
+    alice.expect("<message id='manswer'/>")
 
 
 def test_too_many_stanzas_of_a_domain_are_read_slowly_and_not_lost(node, foreign):
     node.ctl("set", "federation.stanza-rate", "10")
-    far = foreign()
-    alice = node.client("alice", domain=ONE)
-    for n in range(25):
-        told(far, f"u@{FAR}", alice.bare, f"m{n}")
-    for n in range(25):
-        alice.expect(f"<message id='m{n}'/>")
-    node.wait_log(f"event=s2s.held domain={FAR} .*federation.stanza-rate")
-    assert [row for row in node.rows("metrics")
-            if row["name"] == "muster_s2s_held" and row["value"] > 0]
-    assert "federation.stanza-rate" in str(node.rows("s2s", "show", FAR))
+    far, alice = foreign(), node.client("alice")
+    far.raw("".join(message(X, ALICE, n) for n in range(25)))
+    hear(alice, *range(25))
+    node.wait_log(f"event=s2s.held domain={EVIL} .*federation.stanza-rate")
+    assert metric(node, "s2s_held") > 0
+    assert "federation.stanza-rate" in str(node.rows("s2s", "show", EVIL))
 
 
 # --- blocked ---
-
-
-def test_a_blocklist_file_is_read_again_when_it_changes(node, foreign, tmp_path):
-    listed = tmp_path / "blocklist"
-    listed.write_text(f"# spam\n\n{FAR}  # this one\n*.spam.test\nbob@near.test\nwin*@near.test\n")
-    far, near = foreign(), foreign("near.test")
-    alice = node.client("alice", domain=ONE)
-    node.ctl("set", "federation.blocklist", str(listed))
-    far.expect_stream_error("reset")
-    for name, blocked in (("bob", True), ("winner", True), ("bobby", False)):
-        told(near, f"{name}@near.test", alice.bare, name)
-        say(alice, f"{name}@near.test", name)
-        if blocked:
-            bounced(alice, "policy-violation", name)
-        else:
-            alice.expect(f"<message from='{name}@near.test' type='chat'/>")
-    alice.expect_nothing("<message type='chat'/>")
-    say(alice, f"x@{FAR}", "m")
-    alice.expect("<message type='error' id='m'/>")
-    listed.write_text("good.test\nnot a domain\n")
-    until("the fault is told", lambda: [row for row in node.rows("alarm", "list")
-                                        if row["name"] == "federation.blocklist"
-                                        and row["active"] and "line 2" in str(row)])
-    say(alice, "bob@near.test", "still")
-    bounced(alice, "policy-violation", "still")
-    listed.write_text("*.spam.test\n")
-    until("it is read", lambda: not [row for row in node.rows("alarm", "list")
-                                     if row["name"] == "federation.blocklist" and row["active"]])
-    again = foreign()
-    told(again, f"x@{FAR}", alice.bare, "free")
-    alice.expect("<message id='free'/>")
-    assert "1" in node.ctl("federation", "list")["text"]
-    node.ctl("set", "federation.blocklist", "--default")
 
 
 def active(node, name):
     return [row for row in node.rows("alarm", "list") if row["name"] == name and row["active"]]
 
 
-def test_a_blocklist_file_that_cannot_be_read_at_the_start_applies_later(node, authority, tmp_path):
-    listed = tmp_path / "blocklist"
-    node.ctl("set", "federation.blocklist", str(listed))
+def test_a_blocklist_file(node, foreign, tmp_path):
+    """It is read again when it changes; a fault is told, and what was read before applies; one that
+    cannot be read at the start applies later, and from the next start on."""
+    file = tmp_path / "list"
+    node.ctl("set", "federation.blocklist", str(file))
     node.restart()
     assert active(node, "federation.blocklist-unread")
-    assert not active(node, "federation.blocklist")
-    listed.write_text(f"{FAR}\n")
-    until("it is read", lambda: not active(node, "federation.blocklist-unread"))
-    Peer(node, FAR, ONE, authority.issue("a", FAR)).header().expect_stream_error(
-        "policy-violation")
-    node.restart()  # now it applies from the start
-    Peer(node, FAR, ONE, authority.issue("b", FAR)).header().expect_stream_error(
-        "policy-violation")
-
-
-def test_an_administrator_blocks_a_domain_and_allows_it(node, foreign, authority):
-    far = foreign()
-    node.ctl("federation", "block", FAR)
+    far, near, alice = foreign(), foreign("near.test"), node.client("alice")
+    file.write_text(f"# spam\n\n{EVIL}  # this one\n*.spam.test\nbob@near.test\nwin*@near.test\n")
     far.expect_stream_error("reset")
+    assert not active(node, "federation.blocklist-unread")
+    near.raw(f"<iq type='get' id='q' from='bob@near.test/r' to='{ONE}'>{PING}</iq>")
+    for name, blocked in (("bob", True), ("winner", True), ("bobby", False)):
+        near.raw(message(f"{name}@near.test", ALICE, name))
+        say(alice, name, to=f"{name}@near.test")
+        if blocked:
+            bounced(alice, "policy-violation", f"m{name}")
+        else:
+            alice.expect(f"<message from='{name}@near.test' type='chat'/>")
+    alice.expect_nothing("<message type='chat'/>")
+    file.write_text("good.test\nnot a domain\n")
+    until("the fault is told", lambda: "line 2" in str(active(node, "federation.blocklist")))
+    foreign(refused=True)
+    file.write_text(f"{EVIL}\n")
+    until("it is read", lambda: not active(node, "federation.blocklist"))
+    node.restart()
+    foreign(refused=True)
+    foreign("near.test")
+
+
+def test_an_administrator_blocks_a_domain_and_allows_it(node, foreign):
+    far, early = foreign(), foreign("near.test")
+    unproved = Peer(node, EVIL, ONE).secure()
+    node.ctl("federation", "block", EVIL)
+    far.expect_stream_error("reset")
+    unproved.expect_stream_error("policy-violation")
     row, = node.rows("federation", "list")
-    assert (row["domain"], row["state"]) == (FAR, "blocked")
-    node.ctl("user", "set", f"alice@{ONE}", "--department", "Sales")
-    node.ctl("s2s-group", "set", "Sales", "only", "--domains", FAR)
+    assert (row["domain"], row["state"]) == (EVIL, "blocked")
+    early.raw(END)
     node.restart()  # what applied is known before the first stream
-    Peer(node, FAR, ONE, authority.issue("after", FAR)).header().expect_stream_error(
-        "policy-violation")
-    alice = node.client("alice", domain=ONE)
-    say(alice, f"x@{FAR}", "m")
-    bounced(alice, "policy-violation", "m")
+    foreign(refused=True)
+    alice = node.client("alice")
+    say(alice, 0, to=X)
+    bounced(alice, "policy-violation", "m0")
     for kind in "", "type='subscribe'", "type='probe'":
-        alice.send(f"<presence to='x@{FAR}' {kind} id='p'/>")
+        alice.send(f"<presence to='{X}' {kind} id='p'/>")
         bounced(alice, "policy-violation", "p", "presence")
-    say(alice, "x@near.test", "n")
-    assert "this account" in text_of(bounced(alice, "not-allowed", "n"))
-    node.ctl("federation", "allow", FAR)
+    node.ctl("federation", "allow", EVIL)
     until("streams come again", lambda: comes(foreign))
     for command in "block", "allow":
         assert "of this server" in refusal(node, "federation", command, ONE)
-    assert "not in the list" in refusal(node, "federation", "allow", FAR)
+    assert "not in the list" in refusal(node, "federation", "allow", EVIL)
     assert "a domain" in refusal(node, "federation", "block", "a b")
     node.ctl("federation", "block", "*.Spam.test")
-    Peer(node, "mx.spam.test", ONE, authority.issue("spam", "mx.spam.test")).header(
-        ).expect_stream_error("policy-violation")
+    foreign("mx.spam.test", refused=True)
     node.ctl("federation", "allow", "*.spam.test")
     assert not node.rows("federation", "list")
-
-
-def test_contacts_and_occupants_of_a_blocked_domain_go(pair):
-    one, other = pair
-    alice, bob = one.client("alice"), other.client("bob")
-    befriend(alice, bob)
-    room = Room("room", ONE)
-    room.create(alice, "alice")
-    room.enter(bob, "bob")
-    alice.expect(f"<presence from='{room.jid}/bob' type='-'/>")
-    one.ctl("federation", "block", OTHER)
-    alice.expect(f"<presence from='{bob}' type='unavailable'/>")
-    alice.expect(f"<presence from='{room.jid}/bob' type='unavailable'/>")
-
-
-def test_farewells_have_no_content_where_nothing_else_passes(pair):
-    one, other = pair
-    alice, bob = one.client("alice"), other.client("bob")
-    befriend(alice, bob)
-    one.ctl("federation", "set", alice.bare, "off")
-    bob.expect(f"<presence from='{alice}' type='unavailable'/>")
-    alice.expect(f"<presence from='{bob.bare}' type='unavailable'/>")
-    alice.send(f"<presence to='{bob.bare}' type='unavailable'><status>first</status></presence>")
-    alice.send(f"<presence to='{bob.bare}' type='unsubscribed'><status>words</status></presence>")
-    bob.expect(f"<presence from='{alice.bare}' type='unsubscribed'/>")
-    bob.send("<presence type='unavailable'><status>words</status></presence>")
-    bob.send(f"<presence to='{alice.bare}' type='unsubscribed'><status>words</status></presence>")
-    until("the contact lists agree", lambda: [
-        i.get("subscription") for i in alice.result("get", ROSTER)] == ["none"])
-    assert not [e for c in (alice, bob) for e in c.inbox if "words" in text_of(e)]
-    bob.expect_nothing("<presence><status>first</status></presence>")
 
 
 def report(client, jid):
@@ -712,107 +627,49 @@ def report(client, jid):
 
 
 def test_reports_of_several_users_block_a_domain_until_it_is_decided(node, foreign):
-    far = foreign()
-    users = [node.client("alice", domain=ONE)]
     for name in "carol", "dave":
-        node.add_user(name, domain=ONE)
-        users.append(node.client(name, domain=ONE))
-    alice, carol, dave = users
+        node.add_user(name)
+    far, alice, carol, dave = foreign(), *(node.client(name) for name in ("alice", "carol", "dave"))
     node.ctl("set", "federation.reports-to-block", "2")
     for n in range(3):  # one user alone blocks nothing
-        report(alice, f"u{n}@{FAR}")
+        report(alice, f"u{n}@{EVIL}")
     report(carol, f"dave@{ONE}")
     until("reports are counted", lambda: [(row["domain"], row["users"]) for row in node.rows(
-        "federation", "reports")] == [(FAR, 1)])
-    assert not node.rows("federation", "list")
-    told(far, f"x@{FAR}", dave.bare, "m")
-    dave.expect("<message id='m'/>")
-    report(carol, f"x@{FAR}")
+        "federation", "reports")] == [(EVIL, 1)])
+    far.raw(message(X, dave.bare, 0))
+    hear(dave, 0)
+    report(carol, X)
     far.expect_stream_error("reset")
     row, = node.rows("federation", "list")
     assert (row["state"], row["reports"]) == ("reported", 2)
-    until("the alarm", lambda: [r for r in node.rows("alarm", "list") if r["active"]
-                                and r["name"] == "federation.reported"])
-    node.ctl("federation", "allow", FAR)
-    until("the alarm ends", lambda: not [r for r in node.rows("alarm", "list") if r["active"]
-                                         and r["name"] == "federation.reported"])
+    until("the alarm", lambda: active(node, "federation.reported"))
+    node.ctl("federation", "allow", EVIL)
+    until("the alarm ends", lambda: not active(node, "federation.reported"))
     assert not node.rows("federation", "list") and not node.rows("federation", "reports")
-    report(dave, f"y@{FAR}")  # one since then
+    report(dave, f"y@{EVIL}")  # one since then
     assert not node.rows("federation", "list")
     until("streams come again", lambda: comes(foreign))
 
 
-# --- across ---
-
-
 def test_a_user_blocks_a_foreign_user_and_a_foreign_domain(pair):
-    """XEP-0191, and a privacy list (XEP-0016) as it is stored."""
+    """XEP-0191. Farewells have no content where nothing else passes."""
     one, other = pair
     alice, bob = one.client("alice"), other.client("bob")
-    befriend(alice, bob)
-    for blocked in bob.bare, OTHER:
+    across.befriend(alice, bob)
+    for blocked in BOB, OTHER:
         alice.result("set", f"<block xmlns='urn:xmpp:blocking'><item jid='{blocked}'/></block>")
         bob.expect(f"<presence from='{alice}' type='unavailable'/>")
-        say(bob, alice.bare, blocked)
-        bounced(bob, "service-unavailable", blocked)
-        say(alice, bob.bare, f"to {blocked}")
-        bounced(alice, "not-acceptable", f"to {blocked}")
+        say(bob, "b", to=ALICE)
+        bounced(bob, "service-unavailable", "mb")
+        say(alice, "a", to=bob)
+        bounced(alice, "not-acceptable", "ma")
         alice.result("set", f"<unblock xmlns='urn:xmpp:blocking'><item jid='{blocked}'/></unblock>")
         bob.expect(f"<presence from='{alice}' type='-'/>")
-    say(bob, alice.bare, "free")
-    alice.expect("<message id='free'/>")
-
-
-def test_copies_and_archives_have_what_went_abroad_and_nothing_that_was_refused(pair):
-    """Carbons, MAM and multicast, with a user who may and then may not."""
-    one, other = pair
-    alice, second, bob = one.client("alice"), one.client("alice"), other.client("bob")
-    second.result("set", "<enable xmlns='urn:xmpp:carbons:2'/>")
-    say(alice, bob.bare, "m1", "before")
-    bob.expect("<message id='m1'/>")
-    copy = second.expect(lambda e: "before" in text_of(e))
-    assert copy.find("{urn:xmpp:carbons:2}sent") is not None
-    one.ctl("federation", "set", alice.bare, "off")
-    say(alice, bob.bare, "m2", "after")
-    bounced(alice, "not-allowed", "m2")
-    alice.send(f"<message to='{ONE}' id='m3'><addresses xmlns='http://jabber.org/protocol/address'>"
-               f"<address type='to' jid='{bob.bare}'/><address type='cc' jid='{alice.bare}'/>"
-               "</addresses><body>to many</body></message>")
-    second.expect(lambda e: "to many" in text_of(e))
-    query = "<query xmlns='urn:xmpp:mam:2' queryid='q'/>"
-    alice.result("set", query)
-    found = [text_of(e) for e in alice.inbox if "urn:xmpp:mam:2" in xml.canonical(e)]
-    assert any("before" in f for f in found) and not any("after" in f for f in found), found
-    say(bob, alice.bare, "m4", "back")
-    bounced(bob, "service-unavailable", "m4")
-    bob.expect_nothing("<message><body>to many</body></message>")
-
-
-def test_a_request_of_a_blocked_address_is_answered(node, foreign, authority, tmp_path):
-    """RFC 6120 §8.2.3: also where the address may say nothing else."""
-    listed = tmp_path / "blocklist"
-    listed.write_text(f"bob@{FAR}\n")
-    listener = federation.Listener(FAR, authority.issue("listener", FAR))
-    federation.route(node, FAR, listener.port)
-    node.ctl("set", "federation.blocklist", str(listed))
-    until("the list", lambda: "event=federation.blocklist" in node.log())
-    far = foreign()
-    far.raw(f"<iq type='get' id='blocked' from='bob@{FAR}/r' to='{ONE}'>"
-            "<ping xmlns='urn:xmpp:ping'/></iq>")
-    with listener.join() as peer:
-        assert "policy-violation" in listener.read_until(peer, "id=.blocked.*</iq>").string
-    listener.close()
-
-
-def test_a_domain_that_is_proved_again_and_again_is_tried_no_more_often(node, foreign):
-    """Its senders are told in time all the same."""
-    node.ctl("set", "s2s.retry-for", "1s")
-    federation.route(node, FAR, federation.free_port())
-    far = foreign()
-    alice = node.client("alice", domain=ONE)
-    alice.send(f"<iq type='get' id='q' to='x@{FAR}/r'><ping xmlns='urn:xmpp:ping'/></iq>")
-    for _ in range(100):
-        far.result("00")
-        far.expect("<db:result xmlns:db='jabber:server:dialback' type='valid'/>")
-    alice.expect("<iq type='error' id='q'/>")
-    assert node.log().count("s2s.proved") == 1 and node.log().count("s2s.failed") < 8
+    one.ctl("federation", "set", ALICE, "off")
+    bob.expect(f"<presence from='{alice}' type='unavailable'/>")
+    alice.send(f"<presence to='{BOB}' type='unsubscribed'><status>words</status></presence>")
+    bob.expect(f"<presence from='{ALICE}' type='unsubscribed'/>")
+    bob.send(f"<presence to='{ALICE}' type='unsubscribed'><status>words</status></presence>")
+    until("the contact lists agree", lambda: [
+        i.get("subscription") for i in alice.result("get", ROSTER)] == ["none"])
+    assert not [e for c in (alice, bob) for e in c.inbox if "words" in text_of(e)]

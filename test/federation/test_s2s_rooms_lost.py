@@ -9,14 +9,14 @@ import pytest
 from harness import across, partner, prosody, xml
 from harness.across import ONE, OTHER
 from harness.client import bodies, until
+from harness.links import (acknowledged, authority, condition, evil, node, pending, silent,
+                           start)
 from harness.muc import USER, Room
 from harness.wire import Wire
 from federation.test_mail_address import MAIL, used
 from archive.test_mam import Page
-from federation.test_s2s_in import authority, evil, node, silent
-from federation.test_s2s_lost import acknowledged, condition, pending
 
-__all__ = ["authority", "evil", "node", "silent"]
+__all__ = ["authority", "evil", "node", "silent", "start"]
 EVIL = "evil.test"
 
 

@@ -1,4 +1,6 @@
-"""Where other servers are, as operators say it: static routes, and what servers say of others."""
+"""Where other servers are: by the DNS (RFC 6120 §3.2, RFC 2782, XEP-0368), by static routes, and by
+what servers say of others; and how many are connected to at a time."""
+import re
 import socket
 import threading
 
@@ -6,28 +8,21 @@ import pytest
 
 from harness import federation, prosody, xml
 from harness.client import TIMEOUT, until
-from harness.federation import Listener
+from harness.federation import Listener, Peer
+from harness.links import (ONE, OTHER, VERSION, authority, errors, hear, links, say, start)
 from harness.prosody import Dns
 from harness.server import free_ports, refusal
 
-ONE, OTHER = "one.test", "other.test"
+__all__ = ["authority", "start"]
+NAMED = "other.example"  # what our name servers know is below .example
+HOST = f"--host-record=host.{NAMED},127.0.0.1"
+needs_dns = pytest.mark.skipif(not prosody.is_here(), reason="no dnsmasq")
 
 
 @pytest.fixture
-def authority(tmp_path):
-    return federation.Authority(tmp_path)
-
-
-def server_of(make_server, authority, user, domain, **options):
-    return make_server(user, domains=[domain], s2s=True, settings=federation.settings(),
-                       tls={**authority.issue(domain, domain), "trust": str(authority.file)},
-                       **options)
-
-
-@pytest.fixture
-def one(make_server, authority):
+def one(start):
     """It asks a name server that does not answer, so that no test asks those of the machine."""
-    server = server_of(make_server, authority, "alice", ONE)
+    server = start("alice", "bob", "carol", workers=1)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
         server.ctl("set", "s2s.dns-servers", f"127.0.0.1:{silent.getsockname()[1]}")
@@ -36,10 +31,27 @@ def one(make_server, authority):
 
 
 @pytest.fixture
-def other(make_server, authority, one):
-    server = server_of(make_server, authority, "bob", OTHER)
+def other(start, one):
+    server = start("bob", domains=[OTHER, NAMED])
     federation.route(server, "*", one.s2s_port)
     return server
+
+
+@pytest.fixture
+def name_server(one, tmp_path):
+    """A function: the server asks a name server with these arguments."""
+    started = []
+
+    def run(*more):
+        started.append(Dns(tmp_path, free_ports(1)[0], {}, *more))
+        one.ctl("set", "s2s.dns-servers", f"127.0.0.1:{started[-1].port}")
+    yield run
+    for process in started:
+        process.finish()
+
+
+def srv(port, priority=0, weight=0, host=f"host.{NAMED}", kind="xmpp", domain=NAMED):
+    return f"--srv-host=_{kind}-server._tcp.{domain},{host},{port},{priority},{weight}"
 
 
 def add(server, pattern, target, *options):
@@ -47,21 +59,22 @@ def add(server, pattern, target, *options):
     server.ctl("s2s-route", "add", pattern, target, *options)
 
 
-def reach(alice, domain=OTHER):
+def reach(server, domain=OTHER):
     """None: its server has answered; else the condition and the text of the error."""
-    reply = alice.iq("get", "<query xmlns='jabber:iq:version'/>", to=domain)
+    asker = getattr(server, "asker", None)
+    if asker is None or asker.pump(0) and asker.eof:
+        asker = server.asker = server.client("alice")
+    reply = asker.iq("get", VERSION, to=domain)
     if reply.get("type") == "result":
         return None
     return xml.condition(reply), federation.for_users(reply)
 
 
-def again(server, alice, domain=OTHER):
+def again(server, domain=OTHER):
     """The same by a new stream."""
     server.ctl_run("s2s", "close", domain)
-    until("end of the stream", lambda: not [
-        row for row in server.rows("s2s", "list", domain)
-        if row["direction"] == "out" and row["state"] == "up"])
-    return reach(alice, domain)
+    until("end of the stream", lambda: "up" not in [r["state"] for r in links(server, "out", domain)])
+    return reach(server, domain)
 
 
 class Counting:
@@ -110,141 +123,102 @@ def hops(other):
         hop.close()
 
 
+def counts(hops):
+    return [hop.count for hop in hops]
+
+
+# --- static routes ---
+
+
 def test_priority_and_weight(one, hops):
     """(1,20), (1,10), (2,50): 2:1 between the first two, the third after both have failed."""
     for hop, (priority, weight) in zip(hops, ((1, 20), (1, 10), (2, 50))):
         add(one, OTHER, hop.port, "--priority", priority, "--weight", weight)
-    alice = one.client("alice")
     for _ in range(60):
-        assert again(one, alice) is None
-    first, second, third = (hop.count for hop in hops)
+        assert again(one) is None
+    first, second, third = counts(hops)
     assert (first + second, third) == (60, 0)
     assert 27 <= first <= 53, first  # of 40 on average: 3.5 standard deviations
     hops[0].closes = hops[1].closes = True
-    assert again(one, alice) is None
+    assert again(one) is None
     assert hops[2].count == 1 and hops[0].count + hops[1].count == 62
 
 
 def test_the_most_specific_pattern_comes_first(one, hops):
+    """If it may be followed by less specific ones, and is in service."""
     for pattern, hop in zip((OTHER, "*.test", "*"), hops):
         add(one, pattern, hop.port)
-    alice = one.client("alice")
     for used in range(3):
-        assert again(one, alice) is None
-        assert [hop.count for hop in hops] == [1 + used - i if i <= used else 0 for i in range(3)]
+        assert again(one) is None
+        assert counts(hops) == [1 + used - i if i <= used else 0 for i in range(3)]
         hops[used].closes = True
-
-
-def test_a_pattern_that_ends_the_search(one, hops):
-    add(one, OTHER, hops[0].port, "--less-specific", "off")
-    add(one, "*", hops[1].port)
-    hops[0].closes = True
-    assert reach(one.client("alice"))[0] == "remote-server-timeout"
-    assert hops[1].count == 0
-
-
-def test_out_of_service(one, hops):
-    add(one, OTHER, hops[0].port, "--in-service", "off")
-    add(one, "*", hops[1].port)
-    alice = one.client("alice")
-    assert reach(alice) is None
-    assert (hops[0].count, hops[1].count) == (0, 1)
-    one.ctl("s2s-route", "set", OTHER, f"127.0.0.1:{hops[0].port}", "--in-service", "on")
-    assert again(one, alice) is None
-    assert (hops[0].count, hops[1].count) == (1, 1)
-
-
-def test_all_out_of_service(one):
-    add(one, OTHER, 1, "--in-service", "off", "--less-specific", "off")
-    condition, text = reach(one.client("alice"))
+    hops[2].closes = False
+    target = f"127.0.0.1:{hops[0].port}"
+    one.ctl("s2s-route", "set", OTHER, target, "--less-specific", "off")
+    assert again(one)[0] == "remote-server-timeout" and counts(hops)[1:] == [2, 1]
+    one.ctl("s2s-route", "set", OTHER, target, "--in-service", "off")
+    condition, text = again(one)
     assert condition == "remote-server-timeout" and "no way to that domain" in text
     assert "out of service" in federation.why(one, OTHER)
+    one.ctl("s2s-route", "set", OTHER, target, "--less-specific", "on")
+    one.restart()  # routes outlive it
+    one.asker = None
+    assert reach(one) is None and hops[0].count == 4
 
 
-def test_a_blocked_route(one, hops):
-    """It refuses at once, ends the streams, and the way is free when it goes."""
+def test_a_blocked_route(one, hops, authority):
+    """It refuses at once, in both directions, ends the streams, and the way is free when it goes. One
+    that is out of service lifts no block."""
     add(one, "*", hops[0].port)
-    alice = one.client("alice")
-    assert reach(alice) is None
+    assert reach(one) is None
     add(one, OTHER, hops[1].port, "--blocked", "on")
-    until("end of the stream", lambda: all(
-        row["state"] != "up" for row in one.rows("s2s", "list", OTHER)))
-    assert reach(alice)[0] == "not-allowed"
-    assert hops[1].count == 0
+    until("end of the stream", lambda: all(row["state"] != "up" for row in links(one, None, OTHER)))
+    assert reach(one)[0] == "not-allowed" and hops[1].count == 0
+    cert = authority.issue("evil", OTHER)
+    Peer(one, OTHER, ONE, cert).header().expect_stream_error("policy-violation")
     one.ctl("s2s-route", "del", OTHER, f"127.0.0.1:{hops[1].port}")
-    assert reach(alice) is None
+    assert reach(one) is None
+    one.ctl("s2s-route", "set", "*", f"127.0.0.1:{hops[0].port}", "--blocked", "on")
+    add(one, OTHER, hops[0].port, "--in-service", "off")
+    assert reach(one)[0] == "not-allowed"
+    Peer(one, OTHER, ONE, cert).header().expect_stream_error("policy-violation")
 
 
-def test_a_block_behind_a_route_that_fails_is_no_refusal(one):
-    """All others are blocked; the server of this domain may be back."""
+@pytest.mark.parametrize("behind", ["block", "wrong"])
+def test_what_is_behind_a_route_that_fails_is_no_refusal(one, start, behind):
+    """A block of all others, or a wrong certificate: the server of this domain may be back. Changes
+    reach a domain that fails at once."""
     one.ctl("set", "s2s.retry-for", "1h")
     add(one, OTHER, federation.free_port())
-    add(one, "*", 1, "--blocked", "on")
-    alice = one.client("alice")
-    alice.send(f"<message to='bob@{OTHER}' type='chat' id='m'><body>late</body></message>")
-    until("failure", lambda: "event=s2s.failed" in one.log())
-    [row] = [row for row in one.rows("s2s", "list", OTHER) if row["direction"] == "out"]
+    if behind == "block":
+        add(one, "*", 1, "--blocked", "on")
+        assert reach(one, "another.test")[0] == "not-allowed"
+    else:
+        add(one, OTHER, start("carol", domains=["thief.test"]).s2s_port, "--priority", 2)
+    say(one.client("alice"), 0, to=f"bob@{OTHER}")
+    one.wait_log("event=s2s.failed")
+    [row] = links(one, "out", OTHER)
     assert row["state"] == "waiting" and row["queue"] == 1
-    assert reach(alice, "another.test")[0] == "not-allowed"
-
-
-def test_a_route_out_of_service_does_not_lift_a_block(one, authority):
-    add(one, "*", 1, "--blocked", "on")
-    add(one, OTHER, 2, "--in-service", "off")
-    assert reach(one.client("alice"))[0] == "not-allowed"
-    peer = federation.Peer(one, OTHER, ONE, authority.issue("evil", OTHER))
-    peer.header()
-    peer.expect_stream_error("policy-violation")
-
-
-def test_a_blocked_domain_may_not_come_in(one, authority):
-    add(one, "evil.test", 1, "--blocked", "on")
-    peer = federation.Peer(one, "evil.test", ONE, authority.issue("evil", "evil.test"))
-    peer.header()
-    peer.expect_stream_error("policy-violation")
-
-
-def test_changes_reach_a_domain_that_fails_at_once(one, hops):
-    dead = federation.free_port()
-    add(one, OTHER, dead, "--less-specific", "off")
-    alice = one.client("alice")
-    assert "cannot be reached" in reach(alice)[1]
-    add(one, OTHER, hops[0].port)
-    assert reach(alice) is None
-
-
-def test_direct_tls(one, other):
-    add(one, OTHER, other.s2s_tls_port, "--tls", "direct")
-    assert reach(one.client("alice")) is None
-
-
-def test_without_tls_only_by_such_a_route(one, make_server, authority):
-    """A server that offers no TLS, and dialback proves both."""
-    listener = Listener(OTHER, authority.issue("listener", OTHER))
-    threading.Thread(target=plain_server, args=(listener,), daemon=True).start()
-    add(one, OTHER, listener.port, "--less-specific", "off")
-    alice = one.client("alice")
-    assert "no secure connection" in reach(alice)[1]
-    one.ctl("s2s-route", "set", OTHER, f"127.0.0.1:{listener.port}", "--tls", "none")
-    alice.send(f"<message to='bob@{OTHER}' type='chat' id='m'><body>plain</body></message>")
-    until("stream", lambda: "event=s2s.up" in one.log())
-    assert "auth=dialback tls=none" in one.log()
-    listener.close()
+    there = start("bob", domains=[OTHER])
+    federation.route(one, OTHER, there.s2s_port)
+    hear(there.client("bob"), 0)
 
 
 @pytest.mark.parametrize("in_service", ["on", "off"])
-def test_without_tls_by_the_route_that_is_used(one, authority, in_service):
-    """A more specific one that fails or is out of service does not count; a demand does."""
+def test_without_tls_only_by_such_a_route(one, authority, in_service):
+    """Dialback proves both. A more specific one that fails or is out of service does not count; a
+    demand does. TLS may also be direct."""
     listener = Listener(OTHER, authority.issue("listener", OTHER))
     threading.Thread(target=plain_server, args=(listener,), daemon=True).start()
     add(one, OTHER, federation.free_port(), "--in-service", in_service)
-    add(one, "*", listener.port, "--tls", "none", "--less-specific", "off")
+    add(one, "*", listener.port, "--less-specific", "off")
+    assert "no secure connection" in reach(one)[1]
     one.ctl("s2s-demand", "set", "*", "--tls-min", "1.2")
-    alice = one.client("alice")
-    assert "no secure connection" in reach(alice)[1]
+    one.ctl("s2s-route", "set", "*", f"127.0.0.1:{listener.port}", "--tls", "none")
+    assert "no secure connection" in reach(one)[1]
     one.ctl("s2s-demand", "del", "*")
-    alice.send(f"<message to='bob@{OTHER}' type='chat' id='m'><body>plain</body></message>")
-    until("stream", lambda: "auth=dialback tls=none" in one.log())
+    say(one.asker, 0, to=f"bob@{OTHER}")
+    one.wait_log("auth=dialback tls=none")
     listener.close()
 
 
@@ -267,52 +241,27 @@ def test_what_is_wrong_is_refused(one):
     for pattern, target in (("a b", "127.0.0.1:1"), ("*a.test", "127.0.0.1:1"),
                             ("a.test", "127.0.0.1"), ("a.test", "a.test:x"),
                             ("a.test", "unix:/tmp/x"), ("a.test", "_sip._tcp.a.test"),
-                            ("127.0.0.1", "a.test"), ("*.127.0.0.1", "a.test"), (ONE, "a.test"),
-                            ("a.test", "0.0.0.0:5269"), ("a.test", "[::]:5269"),
-                            ("a.test", "b.test:0"), ("a.test", "b.test:00"),
-                            ("a.test", "b.test:"), ("a.test", "300.1.1.1:5269"),
-                            ("a.test", "127.0.0.1:05269"), ("a.test", "::1:5269"),
-                            ("a.test", "b.test:05269")):
-        done = one.ctl_run("s2s-route", "add", pattern, target)
-        assert done.returncode != 0, (pattern, target)
+                            ("127.0.0.1", "a.test"), (ONE, "a.test"), ("a.test", "0.0.0.0:5269"),
+                            ("a.test", "[::]:5269"), ("a.test", "b.test:0"), ("a.test", "b.test:"),
+                            ("a.test", "300.1.1.1:5269"), ("a.test", "127.0.0.1:05269"),
+                            ("a.test", "::1:5269")):
+        assert one.ctl_run("s2s-route", "add", pattern, target).returncode != 0, (pattern, target)
     for option, value in (("--priority", 0), ("--priority", 65536), ("--weight", 0),
                           ("--weight", 65536), ("--tls", "no"), ("--description", "x" * 256)):
         assert one.ctl_run("s2s-route", "add", "a.test", "b.test", option, value).returncode != 0
     assert not one.rows("s2s-route", "list")
-    add(one, "a.test", "b.test", "--description", "x" * 255)
-    assert one.rows("s2s-route", "list")[0]["target"] == "b.test"
+    said = one.ctl("s2s-route", "add", "a.test", "b.test", "--description", "x" * 255)["text"]
+    assert "SRV records: _xmpp-server._tcp.b.test, _xmpps-server._tcp.b.test" in said
+    assert "SRV" not in one.ctl("s2s-route", "add", "c.test", "b.test:5269")["text"]
     assert "s2s-route set" in refusal(one, "s2s-route", "add", "a.test", "b.test")
-    assert "s2s-route list" in refusal(one, "s2s-route", "del", "a.test", "c.test")
-    assert "s2s-route list" in refusal(one, "s2s-route", "set", "a.test", "c.test", "--weight", 2)
-
-
-def test_a_pattern_has_at_most_a_hundred_routes(one):
-    for port in range(1, 101):
-        add(one, "a.test", port)
+    for verb in ("del",), ("set", "--weight", 2):
+        assert "s2s-route list" in refusal(one, "s2s-route", verb[0], "a.test", "c.test", *verb[1:])
+    for port in range(1, 100):
+        one.run("s2s-route add", pattern="a.test", target=f"127.0.0.1:{port}")
     assert "100" in refusal(one, "s2s-route", "add", "a.test", "127.0.0.1:101")
-    assert "event=s2s.routes" in one.log()
-    add(one, "b.test", 101)
-    assert len(one.rows("s2s-route", "list")) == 101
 
 
-def test_routes_outlive_a_restart(one, other):
-    add(one, OTHER, other.s2s_port)
-    one.restart()
-    assert reach(one.client("alice")) is None
-
-
-@pytest.fixture
-def name_server(tmp_path):
-    """A function: a name server with these arguments, at the port that it returns."""
-    started = []
-
-    def start(*more):
-        port = free_ports(1)[0]
-        started.append(Dns(tmp_path, port, {}, *more))
-        return port
-    yield start
-    for process in started:
-        process.finish()
+# --- see-other-host ---
 
 
 def sees_other(listener, host):
@@ -334,312 +283,297 @@ def sees_other(listener, host):
     threading.Thread(target=run, daemon=True).start()
 
 
-def test_see_other_host(one, other, authority):
-    listener = Listener(OTHER, authority.issue("listener", OTHER))
-    sees_other(listener, f"127.0.0.1:{other.s2s_port}")
-    add(one, OTHER, listener.port, "--less-specific", "off")
-    assert reach(one.client("alice")) is None
-    listener.close()
-
-
-def test_see_other_host_is_followed_three_times(one, authority):
-    """Five servers that each name the next one."""
+@pytest.mark.parametrize("to", ["other", "ring", "itself", "thief"])
+def test_see_other_host(one, other, start, authority, to):
+    """It is followed three times, not to the same address, and does not change whose certificate it
+    must be."""
+    thief = start(domains=["thief.test"])
     listeners = [Listener(OTHER, authority.issue(f"l{i}", OTHER)) for i in range(5)]
-    for here, there in zip(listeners, listeners[1:] + listeners[:1]):
-        sees_other(here, f"127.0.0.1:{there.port}")
+    for n, here in enumerate(listeners):
+        port = {"other": other.s2s_port, "thief": thief.s2s_port, "itself": here.port,
+                "ring": listeners[(n + 1) % 5].port}[to]
+        sees_other(here, f"127.0.0.1:{port}")
     add(one, OTHER, listeners[0].port, "--less-specific", "off")
-    assert "connection" in reach(one.client("alice"))[1]
-    assert "see-other-host" in federation.why(one, OTHER)
-    assert one.log().count("event=s2s.host") == 3
+    found = reach(one)
+    if to == "other":
+        assert found is None
+    else:
+        assert "event=s2s.up" not in one.log()
+        assert (to == "thief") != ("see-other-host" in federation.why(one, OTHER))
+        assert one.log().count("event=s2s.host") == {"ring": 3, "itself": 0, "thief": 1}[to]
     for listener in listeners:
         listener.close()
 
 
-def test_see_other_host_does_not_change_whose_certificate_it_must_be(one, make_server, authority):
-    thief = server_of(make_server, authority, "carol", "thief.test")
-    listener = Listener(OTHER, authority.issue("listener", OTHER))
-    sees_other(listener, f"127.0.0.1:{thief.s2s_port}")
-    add(one, OTHER, listener.port, "--less-specific", "off")
-    condition, _ = reach(one.client("alice"))
-    assert condition == "remote-server-not-found" and "event=s2s.up" not in one.log()
-    listener.close()
-
-
-def test_see_other_host_at_the_same_address(one, authority):
-    listener = Listener(OTHER, authority.issue("listener", OTHER))
-    sees_other(listener, f"127.0.0.1:{listener.port}")
-    add(one, OTHER, listener.port, "--less-specific", "off")
-    assert "connection" in reach(one.client("alice"))[1]
-    assert "see-other-host" in federation.why(one, OTHER)
-    assert "event=s2s.host" not in one.log()
-    listener.close()
-
-
-def test_all_hosts_count_for_giving_up(one, other, make_server, authority):
-    """One that refuses the connection may be back; a wrong certificate alone does not decide."""
-    wrong = server_of(make_server, authority, "carol", "thief.test")
-    one.ctl("set", "s2s.retry-for", "1h")
-    one.ctl("set", "s2s.verify-certificates", "on")
-    dead = federation.free_port()
-    add(one, OTHER, dead, "--less-specific", "off")
-    add(one, OTHER, wrong.s2s_port, "--priority", 2, "--less-specific", "off")
-    alice = one.client("alice")
-    alice.send(f"<message to='bob@{OTHER}' type='chat' id='m'><body>late</body></message>")
-    until("failure", lambda: "event=s2s.failed" in one.log())
-    [row] = [row for row in one.rows("s2s", "list", OTHER) if row["direction"] == "out"]
-    assert row["state"] == "waiting" and row["queue"] == 1
-
-
-def test_attempts_at_a_time_are_bounded(one, other):
-    """One at a time and worker: a server that says nothing holds it up for no longer than it is
-    waited for, and the others have their turn."""
-    one.ctl("set", "s2s.connecting", 1)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        add(one, "silent.test", silent.getsockname()[1], "--less-specific", "off")
-        add(one, OTHER, other.s2s_port)
-        alice = one.client("alice")
-        alice.send("<message to='a@silent.test' type='chat'><body>x</body></message>")
-        silent.accept()[0].close()
-        assert reach(alice) is None
-
-
-def out_states(server, domain):
-    return [row["state"] for row in server.rows("s2s", "list", domain)
-            if row["direction"] == "out"]
+# --- how many at a time ---
 
 
 @pytest.fixture
 def silent(one):
     """Domains whose server takes connections and says nothing, one at a time."""
     one.ctl("set", "s2s.connecting", 1)
-    with socket.create_server(("127.0.0.1", 0), backlog=50) as sock:
-        add(one, "*.silent.test", sock.getsockname()[1], "--less-specific", "off")
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as sock:
+        sock.settimeout(TIMEOUT)
+        for pattern in "*.silent.test", "known.silent.test":
+            add(one, pattern, sock.getsockname()[1], "--less-specific", "off")
         yield sock
 
 
-def hold(one, alice):
-    """The only attempt that may be made is made for long."""
-    alice.send("<message to='a@first.silent.test' type='chat'><body>x</body></message>")
-    until("attempt", lambda: out_states(one, "first.silent.test") == ["connecting"])
+def write(client, *names):
+    client.raw("".join(f"<message to='x@{name}.silent.test' type='chat' id='{name}'>"
+                       "<body>m</body></message>" for name in names))
+    client.ping()
 
 
-def test_a_wait_for_a_turn_ends(one, other, silent):
-    add(one, OTHER, other.s2s_port)
-    alice = one.client("alice")
-    hold(one, alice)
-    alice.send(f"<iq type='get' id='q' to='{OTHER}'><query xmlns='jabber:iq:version'/></iq>")
-    until("queue", lambda: out_states(one, OTHER) == ["queued"])
-    error = alice.expect("<iq type='error' id='q'/>")
-    assert xml.condition(error) == "remote-server-timeout"
-    assert federation.for_users(error) == "the server of that domain cannot be reached"
-    assert "s2s.connecting" in federation.why(one, OTHER)
-
-
-def test_more_attempts_begin_at_once(one, other, silent):
-    add(one, OTHER, other.s2s_port)
-    alice = one.client("alice")
-    hold(one, alice)
-    alice.send(f"<iq type='get' id='q' to='{OTHER}'><query xmlns='jabber:iq:version'/></iq>")
-    until("queue", lambda: out_states(one, OTHER) == ["queued"])
-    one.ctl("set", "s2s.connecting", 1000)
-    alice.expect("<iq type='result' id='q'/>")
-
-
-def test_many_domains_at_once_are_all_connected_to(one, silent):
-    """More than a worker begins at once: the others begin one after the other."""
-    one.ctl("set", "s2s.connecting", 1000)
-    alice = one.client("alice")
-    alice.raw("".join(f"<message to='a@d{n}.silent.test' type='chat'><body>x</body></message>"
-                      for n in range(40)))
-    until("40 attempts", lambda: [row["state"] for row in one.rows("s2s", "list")
-                                  if row["domain"].endswith(".silent.test")] ==
-          ["connecting"] * 40)
-
-
-def test_a_route_that_is_deleted_while_an_attempt_waits(one, other, silent):
+@pytest.mark.parametrize("how", ["ends", "more", "route", "next"])
+def test_a_wait_for_a_turn(one, other, silent, how):
+    """It ends in time; or when more may be made, with another route, or when the one before ends."""
     with socket.create_server(("127.0.0.1", 0)) as old:
-        add(one, OTHER, old.getsockname()[1], "--less-specific", "off")
+        add(one, OTHER, old.getsockname()[1] if how == "route" else other.s2s_port,
+            "--less-specific", "off")
         alice = one.client("alice")
-        hold(one, alice)
-        alice.send(f"<iq type='get' id='q' to='{OTHER}'><query xmlns='jabber:iq:version'/></iq>")
-        until("queue", lambda: out_states(one, OTHER) == ["queued"])
-        add(one, OTHER, other.s2s_port)
-        one.ctl("s2s-route", "del", OTHER, f"127.0.0.1:{old.getsockname()[1]}")
-        one.ctl("s2s", "close", "first.silent.test")
+        write(alice, "first")
+        until("attempt", lambda: [r["state"] for r in links(one, "out", "first.silent.test")] ==
+              ["connecting"])
+        alice.send(f"<iq type='get' id='q' to='{OTHER}'>{VERSION}</iq>")
+        until("queue", lambda: [r["state"] for r in links(one, "out", OTHER)] == ["queued"])
+        if how == "ends":
+            error = alice.expect("<iq type='error' id='q'/>")
+            assert xml.condition(error) == "remote-server-timeout" and federation.for_users(error)
+            assert "s2s.connecting" in federation.why(one, OTHER)
+            return
+        if how == "more":
+            one.ctl("set", "s2s.connecting", 1000)
+        elif how == "route":
+            add(one, OTHER, other.s2s_port)
+            one.ctl("s2s-route", "del", OTHER, f"127.0.0.1:{old.getsockname()[1]}")
+        if how != "more":
+            silent.accept()[0].close()
         alice.expect("<iq type='result' id='q'/>")
+
+
+def test_accounts_take_turns_and_domains_that_are_known_go_first(one, silent):
+    def asked():
+        """The domain of the next attempt, which ends then."""
+        peer, _ = silent.accept()
+        with peer:
+            peer.settimeout(TIMEOUT)
+            text = ""
+            while not (found := re.search("to=['\"](.*?).silent.test['\"]", text)):
+                text += peer.recv(4096).decode()
+        return found[1]
+    alice, bob, carol = (one.client(name) for name in ("alice", "bob", "carol"))
+    one.ctl("set", "s2s.retry-for", "--default")
+    write(alice, *(f"a{n}" for n in range(8)))
+    write(bob, "b0", "b1")
+    write(carol, "c0", "known")
+    assert [asked() for _ in range(8)] == ["a0", "known", "a1", "b0", "c0", "a2", "b1", "a3"]
+
+
+def test_domains_that_were_never_reached_are_limited(one, silent):
+    """PEER_NEW_MAX for a sender: those of others still find a place, and are connected to."""
+    one.ctl("set", "s2s.connecting", 1000)
+    alice, bob = one.client("alice"), one.client("bob")
+    write(alice, *(f"a{n}" for n in range(120)))
+    found = []
+    until("what is too much", lambda: found.extend(errors(alice)) or len(found) >= 20)
+    assert [condition for _, condition in found] == ["resource-constraint"] * 20
+    write(alice, "known")
+    write(bob, "b0")
+    until("all at once", lambda: [r["state"] for r in one.rows("s2s", "list")] == [
+        "connecting"] * 102)
+    assert errors(bob) == []
 
 
 def test_questions_of_strangers_use_a_quarter(one, other, silent):
     """Keys of many domains that do not answer hold nobody up."""
-    workers = 8
-    one.ctl("set", "s2s.connecting", 4 * workers)
+    one.ctl("set", "s2s.connecting", 4)
     one.ctl("set", "s2s.require-tls", "off")
     add(one, OTHER, other.s2s_port)
-    peers = []
     for i in range(2):
-        peer = federation.Peer(one, f"x{i}.silent.test", ONE)
+        peer = Peer(one, f"x{i}.silent.test", ONE)
         peer.header().features_come()
-        for k in range(30):
+        for k in range(8):
             peer.result("ab" * 16, origin=f"t{i}-{k}.silent.test")
-        peers.append(peer)
-    until("queue", lambda: any(row["state"] == "queued" for row in one.rows("s2s", "list")))
-    assert reach(one.client("alice")) is None
+    until("queue", lambda: "queued" in [row["state"] for row in one.rows("s2s", "list")])
+    assert reach(one) is None
 
 
-@pytest.mark.skipif(not prosody.is_here(), reason="no dnsmasq")
-def test_many_routes_leave_room_for_what_is_behind(one, other, name_server):
-    dns = name_server("--host-record=host.example,127.0.0.1",
-                      f"--srv-host=_xmpp-server._tcp.{OTHER},host.example,{other.s2s_port},0,0")
-    one.ctl("set", "s2s.dns-servers", f"127.0.0.1:{dns}")
-    for i in range(70):
-        add(one, OTHER, f"127.0.1.{i + 1}:1")
-    assert reach(one.client("alice")) is None
+# --- the DNS ---
 
 
-@pytest.mark.skipif(not prosody.is_here(), reason="no dnsmasq")
-@pytest.mark.parametrize("target", ["there.example", "_xmpp-server._tcp.there.example",
-                                    "host.example:PORT"])
-def test_names_in_routes(one, other, name_server, target):
-    dns = name_server("--host-record=host.example,127.0.0.1",
-                      f"--srv-host=_xmpp-server._tcp.there.example,host.example,"
-                      f"{other.s2s_port},0,0")
-    one.ctl("set", "s2s.dns-servers", f"127.0.0.1:{dns}")
-    add(one, OTHER, target.replace("PORT", str(other.s2s_port)), "--less-specific", "off")
-    assert reach(one.client("alice")) is None
+def dead():
+    return federation.free_port()
 
 
-@pytest.mark.parametrize("target, name", [
-    ("host", "_xmpp-server._tcp.host, _xmpps-server._tcp.host"),
-    ("_xmpps-server._tcp.a.test", "_xmpps-server._tcp.a.test"),
-    ("host:5269", None), ("192.0.2.1:5269", None)])
-def test_a_target_without_a_port_is_said_to_be_one(make_server, target, name):
-    said = make_server(s2s=True).ctl_run("s2s-route", "add", "two.test", target).stdout
-    assert said.startswith("the route applies to new connections")
-    assert (f"SRV records: {name}" in said) if name else "SRV" not in said
+FOUND = {  # records: how the other server is found
+    "plain": lambda o, w: [HOST, srv(o.s2s_port)],
+    "first dead": lambda o, w: [HOST, srv(dead(), 1), srv(o.s2s_port, 2)],
+    "first unknown": lambda o, w: [HOST, srv(5269, 1, host="no.example"), srv(o.s2s_port, 2)],
+    "direct tls": lambda o, w: [HOST, srv(o.s2s_tls_port, kind="xmpps")],
+    "both kinds": lambda o, w: [HOST, srv(o.s2s_tls_port, 1, kind="xmpps"), srv(dead(), 2)],
+    "first wrong": lambda o, w: [HOST, srv(w.s2s_port, 1), srv(o.s2s_port, 2)],
+    "first wrong, tls": lambda o, w: [HOST, srv(w.s2s_tls_port, 1, kind="xmpps"),
+                                      srv(o.s2s_port, 2)],
+    "ipv6 dead": lambda o, w: [f"--host-record=host.{NAMED},::1", HOST, srv(o.s2s_port)],
+    "32 hosts": lambda o, w: [HOST, *(srv(dead(), n) for n in range(31)), srv(o.s2s_port, 31)],
+    "1000 addresses": lambda o, w: [HOST, *(
+        f"--host-record=many.example,127.1.{i // 250}.{i % 250 + 1}" for i in range(1000)),
+        srv(dead(), 1, host="many.example"), srv(o.s2s_port, 2)],
+}
 
 
-def service(port, priority, weight=0, name="_xmpp-server._tcp"):
-    return f"--srv-host={name}.there.example,host.example,{port},{priority},{weight}"
+@needs_dns
+@pytest.mark.parametrize("case", FOUND)
+def test_servers_are_found(one, other, name_server, make_server, tmp_path, case):
+    wrong = make_server(domains=[NAMED], s2s=True, settings=federation.settings(),
+                        tls=federation.Authority(tmp_path, "wrong").issue("wrong", "wrong.example"))
+    name_server(*FOUND[case](other, wrong))
+    assert reach(one, NAMED) is None
+    assert "event=s2s.failed" not in one.log()
+    assert ("its certificate is refused" in one.log()) == ("wrong" in case)
 
 
-def counts(hops):
-    return [hop.count for hop in hops]
+@needs_dns
+@pytest.mark.parametrize("kind", ["s2s", "s2s_tls"])
+def test_a_server_that_has_ipv6_alone(one, other, name_server, kind):
+    port = getattr(other, f"{kind}_port")
+    other.conf["listen"][kind] = [f"[::1]:{port}"]
+    other.restart()
+    name_server(f"--host-record=host.{NAMED},::1", f"--host-record=host.{NAMED},127.0.0.1",
+                srv(port, kind="xmpp" if kind == "s2s" else "xmpps"))
+    assert reach(one, NAMED) is None
 
 
-@pytest.mark.skipif(not prosody.is_here(), reason="no dnsmasq")
-def test_the_hosts_of_a_name_in_a_route_have_priorities_and_weights(one, hops, name_server):
-    """RFC 2782: 3:1 between the first two, the third after both have failed; then another route."""
-    dns = name_server("--host-record=host.example,127.0.0.1", service(hops[0].port, 1, 30),
-                      service(hops[1].port, 1, 10), service(hops[2].port, 2, 90))
-    one.ctl("set", "s2s.dns-servers", f"127.0.0.1:{dns}")
-    last = Counting(hops[0].port_of)
-    add(one, OTHER, "there.example", "--priority", 1, "--less-specific", "off")
-    add(one, OTHER, last.port, "--priority", 2, "--less-specific", "off")
-    alice = one.client("alice")
-    for _ in range(40):
-        assert again(one, alice) is None
-    first, second, third = counts(hops)
-    assert (first + second, third, last.count) == (40, 0, 0)
-    assert 20 <= first <= 39, first  # of 30 on average: 3.5 standard deviations
-    hops[0].closes = hops[1].closes = True
-    assert again(one, alice) is None
-    assert (sum(counts(hops)), hops[2].count, last.count) == (43, 1, 0)
-    hops[2].closes = True
-    assert again(one, alice) is None
-    assert (sum(counts(hops)), last.count) == (46, 1)
-    last.close()
+LOST = {  # records, the condition and what the operator is told
+    "unknown": (lambda o: [], "remote-server-not-found", "no such name"),
+    "no service": (lambda o: [f"--srv-host=_{kind}-server._tcp.{NAMED}"
+                              for kind in ("xmpp", "xmpps")], "remote-server-not-found", ""),
+    "dead": (lambda o: [HOST, srv(dead())], "remote-server-timeout", "Connection refused"),
+    "address": (lambda o: [srv(o.s2s_port, host="127.0.0.1")], "remote-server-timeout",
+                "127.0.0.1 is an address: SRV records must name hosts"),
+    **{address: (lambda o, address=address: [f"--host-record=host.{NAMED},{address}",
+                                             srv(o.s2s_port)], "remote-server-", "")
+       for address in ("0.0.0.0", "::", "::ffff:127.0.0.1", "255.255.255.255")},
+    "no answer": (None, "remote-server-timeout", ""),
+}
 
 
-@pytest.mark.skipif(not prosody.is_here(), reason="no dnsmasq")
-@pytest.mark.parametrize("records", [
-    ["--srv-host=_xmpp-server._tcp.there.example", "--srv-host=_xmpps-server._tcp.there.example"],
-    [], ["--host-record=there.example,127.0.0.1"]], ids=[".", "none", "no records of services"])
-def test_a_name_in_a_route_that_leads_nowhere_gives_way_to_the_next(one, hops, name_server,
-                                                                    records):
-    """There is no such service, no such name, or a host where nobody listens at the usual port."""
-    dns = name_server(*records)
-    one.ctl("set", "s2s.dns-servers", f"127.0.0.1:{dns}")
-    add(one, OTHER, "there.example", "--priority", 1)
-    add(one, OTHER, hops[0].port, "--priority", 2, "--less-specific", "off")
-    assert reach(one.client("alice")) is None
-    assert hops[0].count == 1
+@needs_dns
+@pytest.mark.parametrize("case", LOST)
+def test_servers_that_are_not_found(one, other, name_server, case):
+    """Also addresses that nobody has, not even where this machine would answer for them. A key of
+    such a domain is answered (XEP-0220 §2.5), at once and while it is remembered."""
+    records, condition, why = LOST[case]
+    if records:
+        name_server(*records(other))
+    found = reach(one, NAMED)
+    assert found[0].startswith(condition) and found[1] and why in federation.why(one, NAMED)
+    assert "event=s2s.up" not in one.log()
+    for _ in range(2 if case in ("unknown", "dead") else 0):
+        peer = Peer(one, NAMED, ONE).secure()
+        peer.result("00")
+        answer = peer.expect(f"<db:result type='error' from='{ONE}' to='{NAMED}' "
+                             f"xmlns:db='{federation.DIALBACK}'/>")
+        assert answer.find(f".//{{{xml.STANZA_ERROR}}}{condition}") is not None
 
 
-@pytest.mark.skipif(not prosody.is_here(), reason="no dnsmasq")
+@needs_dns
 @pytest.mark.parametrize("target, options, used", [
-    ("there.example", (), 1), ("there.example", ("--tls", "direct"), 1),
-    ("_xmpps-server._tcp.there.example", (), 1), ("_xmpp-server._tcp.there.example", (), 0)])
-def test_a_name_in_a_route_has_records_of_two_services(one, other, name_server, target, options,
-                                                       used):
-    """XEP-0368: their priorities count together; a route can ask for one of them."""
-    ways = [Counting(port) for port in (other.s2s_port, other.s2s_tls_port)]
-    dns = name_server("--host-record=host.example,127.0.0.1", service(ways[0].port, 2),
-                      service(ways[1].port, 1, name="_xmpps-server._tcp"))
-    one.ctl("set", "s2s.dns-servers", f"127.0.0.1:{dns}")
-    add(one, OTHER, target, "--less-specific", "off", *options)
-    assert reach(one.client("alice")) is None
-    assert [way.count for way in ways] == [int(used == 0), int(used == 1)]
+    (NAMED, (), 1), (NAMED, ("--tls", "direct"), 1), (f"_xmpps-server._tcp.{NAMED}", (), 1),
+    (f"_xmpp-server._tcp.{NAMED}", (), 0), (f"host.{NAMED}:PORT", (), 0)])
+def test_names_in_routes(one, other, name_server, target, options, used):
+    """RFC 2782, XEP-0368: the priorities of both services count together; a route can ask for one of
+    them. A name that leads nowhere gives way to the next route."""
+    ways = [Counting(port) for port in (other.s2s_port, other.s2s_tls_port, other.s2s_port)]
+    name_server(HOST, srv(ways[0].port, 2), srv(ways[1].port, 1, kind="xmpps"))
+    add(one, OTHER, "nowhere.example", "--priority", 1)
+    add(one, OTHER, target.replace("PORT", str(ways[0].port)), "--priority", 2, *options)
+    add(one, OTHER, ways[2].port, "--priority", 3, "--less-specific", "off")
+    assert reach(one) is None
+    assert counts(ways) == [int(used == 0), int(used == 1), 0]
     ways[used].closes = True
-    answer = again(one, one.client("alice"))
-    alone = target != "there.example" or options
-    assert (answer is None) == (not alone)
+    assert again(one) is None
+    both = target == NAMED and not options
+    assert counts(ways) == ([1, 2, 0] if both else [2 * (used == 0), 2 * used, 1])
     for way in ways:
         way.close()
 
 
-@pytest.mark.skipif(not prosody.is_here(), reason="no dnsmasq")
-def test_behind_routes_that_fail_the_dns_is_asked(one, make_server, authority, name_server):
-    there = server_of(make_server, authority, "carol", "there.example")
-    federation.route(there, "*", one.s2s_port)
-    dns = name_server("--host-record=host.example,127.0.0.1",
-                      f"--srv-host=_xmpp-server._tcp.there.example,host.example,"
-                      f"{there.s2s_port},0,0")
-    one.ctl("set", "s2s.dns-servers", f"127.0.0.1:{dns}")
-    add(one, "*", federation.free_port())
-    assert reach(one.client("alice"), "there.example") is None
+@needs_dns
+def test_behind_routes_that_fail_the_dns_is_asked(one, other, name_server, tmp_path):
+    """However many they are. A trace asks anew: what is remembered could be outdated, and is neither
+    shown nor dialled."""
+    for n in range(70):
+        one.run("s2s-route add", pattern="*", target=f"127.0.1.{n + 1}:1")
+    name_server(HOST, srv(other.s2s_port), "--local-ttl=86400")
+    assert reach(one, NAMED) is None
+
+    def asked():
+        log = (tmp_path / "dns.log").read_text()
+        return [log.count(f"query[{kind}] {name} ") for kind, name in
+                (("SRV", f"_xmpp-server._tcp.{NAMED}"), ("A", f"host.{NAMED}"))]
+    before = asked()
+    assert one.ctl_run("s2s", "trace", NAMED).returncode == 0
+    assert asked() == [n + 1 for n in before]
 
 
-NOWHERE = "nowhere.example"
-
-
-@pytest.fixture
-def no_names():
-    """The port of a name server that knows none (RFC 1035 §4.1.1)."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-
-        def answer():
-            try:
-                while True:
-                    question, peer = sock.recvfrom(4096)
-                    sock.sendto(question[:2] + b"\x81\x83" + question[4:], peer)
-            except OSError:
-                pass
-        threading.Thread(target=answer, daemon=True).start()
-        yield sock.getsockname()[1]
-
-
+@needs_dns
 @pytest.mark.parametrize("gateway, error, stage", [
     ("does not know it", "remote-server-not-found", "stream"),
-    ("refuses us", "remote-server-timeout", "certificate"),
     ("is not there", "remote-server-timeout", "tcp"),
     ("does not know it, and another is not there", "remote-server-timeout", "tcp"),
     ("none", "remote-server-not-found", "dns")])
-def test_a_domain_that_neither_a_gateway_nor_the_dns_has(one, other, no_names, gateway, error,
+def test_a_domain_that_neither_a_gateway_nor_the_dns_has(one, other, name_server, gateway, error,
                                                          stage):
     """What the gateway says is why it fails, as the DNS is only asked in case that helps; but a
     domain that both do not know does not exist."""
-    one.ctl("set", "s2s.dns-servers", f"127.0.0.1:{no_names}")
-    domain = OTHER if gateway == "refuses us" else NOWHERE
+    name_server()
     if gateway not in ("none", "is not there"):
         add(one, "*", other.s2s_port)
     if "is not there" in gateway:
         add(one, "*", federation.free_port(), "--priority", 2)
-    if gateway == "refuses us":
-        one.ctl("s2s-demand", "set", OTHER, "--pin", "ab" * 32)
-    assert reach(one.client("alice"), domain)[0] == error
+    assert reach(one, "nowhere.example")[0] == error
     [row] = one.rows("s2s", "list")
     assert row["stage"] == stage and "no such name" in row["why"], row
-    done = one.ctl_run("s2s", "trace", domain)
+    done = one.ctl_run("s2s", "trace", "nowhere.example")
     assert done.returncode == 1 and f"({stage})" in done.stderr, done
     assert ("typing error" in done.stderr) == (gateway == "none")
+
+
+@needs_dns
+@pytest.mark.parametrize("trusted", [True, False], ids=["certificate", "dialback"])
+def test_a_domain_with_letters_beyond_ascii(one, start, authority, name_server, tmp_path, trusted):
+    """It is asked for, and its certificate names it, by its A-labels (RFC 5891); both forms of an
+    address are the same user, and commands take both."""
+    name, ascii_name = "bücher.example", "xn--bcher-kva.example"
+    by = authority if trusted else federation.Authority(tmp_path, "elsewhere")
+    there = start("bob", domains=[name], cert=by.issue("there", ascii_name),
+                  **({} if trusted else {"verify_certificates": "off"}))
+    federation.route(there, ONE, one.s2s_port)
+    if not trusted:
+        one.ctl("set", "s2s.verify-certificates", "off")
+        one.ctl("set", "s2s.bidi", "off")
+    name_server(HOST, srv(there.s2s_port, domain=ascii_name))
+    alice, bob = one.client("alice"), there.client("bob")
+    say(alice, 0, to=f"bob@{ascii_name}")
+    say(alice, 1, to=bob)
+    hear(bob, 0, 1)
+    say(bob, 0, to=alice)
+    hear(alice, 0)
+    assert f"auth={'certificate' if trusted else 'dialback'}" in one.log()
+    one.ctl("set", "s2s.policy", "deny")
+    for form in ascii_name, name.upper():
+        for patterns, condition in ((form, "not-allowed"), (f"*.{form}", None),
+                                    (f"x.test *.{form.partition('.')[2]}", "not-allowed")):
+            one.ctl("set", "s2s.domains", patterns)
+            assert (reach(one, name) or (None,))[0] == condition, patterns
+        one.ctl("set", "s2s.domains", "--default")
+        add(one, form, "127.0.0.1:1", "--blocked", "on")
+        assert reach(one, name)[0] == "not-allowed"
+        assert [row["pattern"] for row in one.rows("s2s-route", "list")] == [name]
+        one.ctl("s2s-route", "del", form, "127.0.0.1:1")
+        one.ctl("federation", "block", form)
+        assert reach(one, name)[0] == "policy-violation"
+        one.ctl("federation", "allow", form)
+        until("it is reached", lambda: reach(one, name) is None)

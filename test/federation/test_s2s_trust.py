@@ -1,5 +1,5 @@
 """Whether another server is who it says: its certificate, what revokes it, and demands on single
-domains."""
+domains; and which certificate ours shows."""
 import datetime
 import pathlib
 import subprocess
@@ -14,9 +14,10 @@ from cryptography.x509 import ocsp
 from harness import federation, xml
 from harness.client import until
 from harness.federation import NOW, Listener, Peer
+from harness.links import EVIL, ONE, OTHER, authority, start
 from harness.server import refusal
 
-ONE, EVIL = "one.test", "evil.test"
+__all__ = ["authority", "start"]
 DAY = datetime.timedelta(days=1)
 PEM = serialization.Encoding.PEM
 
@@ -85,34 +86,40 @@ def issuer(tmp_path):
 
 @pytest.fixture
 def node(make_server, issuer):
-    server = make_server("alice", domains=[ONE], s2s=True, settings=federation.settings(),
-                         tls={**issuer.issue(ONE, ONE), "trust": str(issuer.file)})
-    server.ctl("set", "s2s.retry-for", "0s")
-    return server
+    return make_server("alice", domains=[ONE], s2s=True, settings=federation.settings(retry_for="0s"),
+                       tls={**issuer.issue(ONE, ONE), "trust": str(issuer.file)})
 
 
 def offers(node, cert, domain=EVIL):
     """Whether a peer with this certificate is offered EXTERNAL."""
-    peer = Peer(node, domain, ONE, cert[0])
-    peer.secure()
-    return peer.features.find(f"{{{xml.SASL}}}mechanisms") is not None
+    return Peer(node, domain, ONE, cert[0]).secure().mechanisms == ["EXTERNAL"]
 
 
 CASES = {
-    "dns": (dns(EVIL), True), "other": (dns("other.test"), False),
-    "wildcard": (dns("*.evil.test"), False), "srv": ([srv("_xmpp-server.evil.test")], True),
-    "srv-client": ([srv("_xmpp-client.evil.test")], False), "xmpp": ([xmpp(EVIL)], True),
-    "xmpp-other": ([xmpp("x@evil.test")], False), "none": ([], False),
+    "dns": (dns(EVIL), {}, True), "other": (dns("other.test"), {}, False),
+    "wildcard": (dns("*.evil.test"), {}, False), "none": ([], {}, False),
+    "srv": ([srv("_xmpp-server.evil.test")], {}, True), "xmpp": ([xmpp(EVIL)], {}, True),
+    "srv-client": ([srv("_xmpp-client.evil.test")], {}, False),
+    "xmpp-other": ([xmpp("x@evil.test")], {}, False),
+    "server": (dns(EVIL), {"extensions": [usage("SERVER_AUTH")]}, True),
+    "client": (dns(EVIL), {"extensions": [usage("CLIENT_AUTH")]}, True),
+    "code": (dns(EVIL), {"extensions": [usage("CODE_SIGNING")]}, False),
+    "early": (dns(EVIL), {"begins": 1, "ends": 9}, False),
+    "expired": (dns(EVIL), {"begins": -9, "ends": -1}, False),
 }
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_names_in_a_certificate(node, issuer, name):
-    san, right = CASES[name]
-    assert offers(node, issuer.make("cn.test", san)) == right
+def test_names_usage_and_dates_of_a_certificate(node, issuer):
+    for name, (san, more, right) in CASES.items():
+        assert offers(node, issuer.make(f"{name}.test", san, **more)) == right, name
+    cert = issuer.make("wild", dns("*.evil.test"))
+    assert offers(node, cert, "a.evil.test") and not offers(node, cert, "b.a.evil.test")
+    node.ctl("set", "s2s.wildcards", "off")
+    assert not offers(node, cert, "a.evil.test")
 
 
 # --- servers that connect to us, and cannot prove their domain ---
+
 
 FAULTS = {
     "expired": (lambda i: i.issue("bad", EVIL, begins=-9, ends=-1), "certificate has expired"),
@@ -161,68 +168,29 @@ def test_why_a_certificate_is_refused_is_told_to_the_operator(node, issuer, faul
     assert not last_refused(node, "else.test")
 
 
-def test_the_last_refusal_is_forgotten_when_the_domain_is_proved(node, issuer):
-    node.ctl("set", "s2s.dialback", "off")
-    Peer(node, EVIL, ONE, issuer.issue("bad", "else.test")).secure()
-    assert last_refused(node)
-    Peer(node, EVIL, ONE, issuer.issue("good", EVIL)).join()
-    assert not last_refused(node)
-
-
-def test_what_dialback_can_prove_is_not_refused(node, issuer):
-    """Unless it asks for EXTERNAL all the same."""
-    peer = Peer(node, EVIL, ONE, issuer.issue("bad", "else.test"))
-    peer.secure()
+def test_what_is_remembered_of_refusals(node, issuer):
+    """What dialback can prove is not refused, unless it asks for EXTERNAL all the same. A refusal is
+    forgotten when the domain is proved. Anybody can name any domain: the oldest make room. A test of
+    ours (fedtest), which opens a stream in the name of the other domain, refuses nobody."""
+    bad = issuer.issue("bad", "else.test")
+    peer = Peer(node, EVIL, ONE, bad).secure()
     assert not last_refused(node) and "s2s.unproved" not in node.log()
     assert peer.external() == "not-authorized"
     assert "does not name" in last_refused(node)[0]
-
-
-def test_another_domain_that_the_certificate_does_not_name(node, issuer):
-    """On a stream that is authenticated for the first one."""
     node.ctl("set", "s2s.dialback", "off")
-    peer = Peer(node, EVIL, ONE, issuer.issue("evil", EVIL))
-    peer.join()
-    peer.result("00", origin="third.test")
-    peer.expect("<db:result type='error' from='one.test' xmlns:db='jabber:server:dialback'/>")
-    assert "does not name third.test" in last_refused(node, "third.test")[0]
+    peer = Peer(node, EVIL, ONE, issuer.issue("good", EVIL)).join()
     assert not last_refused(node)
-
-
-def test_refusals_that_are_remembered_are_bounded(node, issuer):
-    """Anybody can name any domain: the oldest make room."""
-    node.ctl("set", "s2s.dialback", "off")
-    cert = issuer.issue("bad", "else.test")
-    for n in range(129):
-        Peer(node, f"d{n}.test", ONE, cert).secure().sock.close()
-    assert not last_refused(node, "d0.test")
-    assert last_refused(node, "d1.test") and last_refused(node, "d128.test")
-
-
-def test_a_test_of_ours_refuses_nobody(node, issuer):
-    """fedtest opens a stream to the own host in the name of the other domain."""
-    node.ctl("set", "s2s.dialback", "off")
+    peer.result("00", origin="third.test")  # on the stream of another domain
+    peer.expect(f"<db:result type='error' from='{ONE}' xmlns:db='{federation.DIALBACK}'/>")
+    assert "does not name third.test" in last_refused(node, "third.test")[0]
     done = node.ctl_run("fedtest", "--target", "localhost", "--domain", EVIL, "--proxy",
                         f"127.0.0.1:{federation.free_port()}")
     assert done.returncode == 1 and "Connection refused" in done.stdout
-    assert not last_refused(node) and "s2s.unproved" not in node.log()
-
-
-def test_wildcards_are_a_setting(node, issuer):
-    cert = issuer.make("wild", dns("*.evil.test"))
-    assert offers(node, cert, "a.evil.test") and not offers(node, cert, "b.a.evil.test")
-    node.ctl("set", "s2s.wildcards", "off")
-    assert not offers(node, cert, "a.evil.test")
-
-
-@pytest.mark.parametrize("more, right", [
-    ({"extensions": [usage("SERVER_AUTH")]}, True),
-    ({"extensions": [usage("CLIENT_AUTH")]}, True),
-    ({"extensions": [usage("CODE_SIGNING")]}, False),
-    ({"begins": 1, "ends": 9}, False), ({"begins": -9, "ends": -1}, False),
-], ids=["server", "client", "code", "not-yet", "expired"])
-def test_usage_and_dates(node, issuer, more, right):
-    assert offers(node, issuer.make("evil", dns(EVIL), **more)) == right
+    assert not last_refused(node)
+    for n in range(129):
+        Peer(node, f"d{n}.test", ONE, bad).secure().sock.close()
+    assert not last_refused(node, "d0.test")
+    assert last_refused(node, "d1.test") and last_refused(node, "d128.test")
 
 
 @pytest.mark.parametrize("with_middle", [True, False])
@@ -261,21 +229,20 @@ def test_revoked_by_a_list(node, issuer, form, ends):
     assert offers(node, revoked)
 
 
-def test_a_list_of_somebody_else_revokes_nothing(node, issuer):
-    cert = issuer.make("evil", dns(EVIL))
-    forger = Issuer(issuer.folder, "forger")
+def test_lists_that_are_forged_old_or_damaged(node, issuer):
+    """A list that is not signed by the issuer is no reason to trust either; one that is damaged is
+    passed over; an old one is told."""
+    cert, forger = issuer.make("evil", dns(EVIL)), Issuer(issuer.folder, "forger")
+    put(node, "list.crl", b"nothing")
+    assert offers(node, cert) and "list.crl" in trust_alarms(node)[0]
     forger.name = issuer.name
-    put(node, "forged.crl", forger.crl(cert[1]).public_bytes(PEM))
-    assert not offers(node, cert)  # a list that is not signed is no reason to trust either
-    put(node, "forged.crl", issuer.crl().public_bytes(PEM))
+    put(node, "list.crl", forger.crl(cert[1]).public_bytes(PEM))
+    assert not offers(node, cert)
+    put(node, "list.crl", issuer.crl(ends=-50).public_bytes(PEM))
+    until("alarm", lambda: trust_alarms(node, "tls.trust-expiry"))
+    put(node, "list.crl", issuer.crl().public_bytes(PEM))
+    until("end of the alarm", lambda: not trust_alarms(node, "tls.trust-expiry"))
     assert offers(node, cert)
-
-
-def test_a_damaged_list_is_passed_over(node, issuer):
-    put(node, "bad.crl", b"nothing")
-    assert offers(node, issuer.make("evil", dns(EVIL)))
-    [alarm] = [a for a in node.rows("alarm", "list") if a["name"] == "tls.trust-file"]
-    assert "bad.crl" in alarm["detail"]
 
 
 def scoped(issuer, revoked=(), **scope):
@@ -300,12 +267,12 @@ def trust_alarms(node, name="tls.trust-file"):
 
 @pytest.mark.parametrize("scope", [{"full_name": shard(1)}, {"only_contains_ca_certs": True},
                                    {"only_contains_user_certs": True}], ids=["shard", "ca", "user"])
-@pytest.mark.parametrize("more", [[], points_to(2), points_to(1)], ids=["none", "other", "this"])
-def test_a_list_about_other_certificates_is_as_none(node, issuer, shown, scope, more):
+def test_a_list_about_other_certificates_is_as_none(node, issuer, shown, scope):
     """And a certificate that is in it is revoked."""
-    fine, gone = (issuer.make(name, dns(EVIL), more) for name in ("fine", "gone"))
-    put(node, "list.crl", scoped(issuer, [gone[1]], **scope).public_bytes(PEM))
-    assert offers(node, fine) and not offers(node, gone)
+    for more in [], points_to(2), points_to(1):
+        fine, gone = (issuer.make(name, dns(EVIL), more) for name in ("fine", "gone"))
+        put(node, "list.crl", scoped(issuer, [gone[1]], **scope).public_bytes(PEM))
+        assert offers(node, fine) and not offers(node, gone)
     assert "refused" not in shown(fine[0]) and not trust_alarms(node)
 
 
@@ -335,7 +302,8 @@ def spoil(node, name, data):
     assert name in trust_alarms(node)[0]
 
 
-def test_a_half_written_list_does_not_end_what_it_revokes(node, issuer):
+def test_half_written_files_end_nothing(node, issuer):
+    """Neither a list what it revokes, nor a certificate (of OpenSSL) its trust."""
     gone, elsewhere = issuer.make("gone", dns(EVIL)), Issuer(issuer.folder, "elsewhere")
     whole = issuer.crl(gone[1]).public_bytes(PEM)
     first = elsewhere.crl().public_bytes(PEM)
@@ -346,53 +314,30 @@ def test_a_half_written_list_does_not_end_what_it_revokes(node, issuer):
         assert [r["subject"] for r in node.rows("cert-trust", "list") if r["kind"] == "revoked"]
     put(node, "list.crl", first + whole)
     assert not offers(node, gone) and not trust_alarms(node)
+    trusted = subprocess.run(["openssl", "x509", "-in", elsewhere.file, "-trustout"], check=True,
+                             capture_output=True).stdout
+    assert b"TRUSTED CERTIFICATE" in trusted
+    put(node, "elsewhere.pem", trusted)
+    there = elsewhere.make("there", dns(EVIL))
+    assert offers(node, there)
+    spoil(node, "elsewhere.pem", trusted[:80])
+    assert offers(node, there)
 
 
-def test_a_half_written_certificate_stays_trusted(node, issuer):
-    elsewhere = Issuer(issuer.folder, "elsewhere")
-    put(node, "elsewhere.pem", elsewhere.file.read_bytes())
-    spoil(node, "elsewhere.pem", elsewhere.file.read_bytes()[:80])
-    assert offers(node, elsewhere.make("there", dns(EVIL)))
-
-
-def test_a_damaged_later_list_makes_the_file_bad(node, issuer):
-    gone, elsewhere = issuer.make("gone", dns(EVIL)), Issuer(issuer.folder, "elsewhere")
-    whole = issuer.crl(gone[1]).public_bytes(PEM)
-    put(node, "list.crl", elsewhere.crl().public_bytes(PEM) + whole[:len(whole) // 2])
-    assert "list.crl" in trust_alarms(node)[0]
-    assert not [r for r in node.rows("cert-trust", "list") if r["kind"] == "revoked"]
-
-
-def test_the_alarm_tells_what_does_not_count(node, issuer):
-    """Files beyond the limit are not trusted either."""
-    first, second = Issuer(issuer.folder, "aaa"), Issuer(issuer.folder, "bbb")
-    put(node, "a.pem", first.file.read_bytes() * 1024)
-    put(node, "b.pem", second.file.read_bytes())
-    trusted = [offers(node, i.make("x", dns(EVIL))) for i in (first, second)]
-    listed = {row["subject"] for row in node.rows("cert-trust", "list")}
-    assert trusted == [f"CN={name} of tests" in listed for name in ("aaa", "bbb")]
-    assert sum(trusted) == 1 and trust_alarms(node)
-
-
-def test_an_old_list_is_told(node, issuer):
-    put(node, "list.crl", issuer.crl(ends=-50).public_bytes(PEM))
-    until("alarm", lambda: trust_alarms(node, "tls.trust-expiry"))
-    assert "list.crl" in trust_alarms(node, "tls.trust-expiry")[0]
-    put(node, "list.crl", issuer.crl().public_bytes(PEM))
-    until("end of the alarm", lambda: not trust_alarms(node, "tls.trust-expiry"))
-
-
-def test_trusted_certificates_of_openssl(node, issuer):
-    """BEGIN TRUSTED CERTIFICATE."""
-    elsewhere = Issuer(issuer.folder, "elsewhere")
-    text = subprocess.run(["openssl", "x509", "-in", elsewhere.file, "-trustout"], check=True,
-                          capture_output=True).stdout
-    assert b"TRUSTED CERTIFICATE" in text
-    put(node, "elsewhere.pem", text)
-    assert offers(node, elsewhere.make("evil", dns(EVIL)))
+def test_authorities_of_the_trust_store_vouch_for_others(node, issuer):
+    """At once, beside tls.trust, and until they are deleted."""
+    rogue = Issuer(issuer.folder, "rogue")
+    cert = rogue.make("evil", dns(EVIL))
+    assert not offers(node, cert)
+    node.ctl("cert-trust", "add", rogue.file)
+    assert offers(node, cert)
+    listed, = (r for r in node.rows("cert-trust", "list") if "rogue" in r["subject"])
+    node.ctl("cert-trust", "del", listed["fingerprint"])
+    assert not offers(node, cert)
 
 
 # --- servers that we connect to ---
+
 
 def ask(node, domain=EVIL):
     """What the operator is told of the failure."""
@@ -424,39 +369,17 @@ def shown(node):
         listener.close()
 
 
-def test_a_server_that_is_named_by_a_wildcard_only(node, issuer):
-    """The advice is not to renew its certificate: this server does not take such names."""
-    domain = f"a.{EVIL}"
-    listener = Listener(domain, issuer.make("wild", dns(f"*.{EVIL}"))[0])
-    federation.route(node, domain, listener.port)
-    node.ctl("set", "s2s.wildcards", "off")
-    running = node.ctl_start("s2s", "trace", domain)
-    listener.secure().close()
-    out, err = running.communicate(timeout=30)
-    assert f"it names {domain} by *.{EVIL} only, and s2s.wildcards is off here" in out
-    assert running.returncode == 1 and "s2s.wildcards must be on here" in err
-    listener.close()
-
-
-def test_a_revoked_server_is_refused(node, issuer, shown):
-    cert = issuer.make("evil", dns(EVIL))
-    put(node, "list.crl", issuer.crl(cert[1]).public_bytes(PEM))
-    assert "its certificate is refused: certificate revoked" in shown(cert[0])
-    said = node.ctl_run("s2s", "trace", EVIL).stderr
-    assert "replace it if it is revoked" in said
-
-
-def test_a_server_with_a_certificate_for_clients_is_refused(issuer, shown):
-    cert = issuer.make("evil", dns(EVIL), [usage("CLIENT_AUTH")])
-    assert "its certificate is refused" in shown(cert[0])
-
-
 MUST_STAPLE = x509.TLSFeature([x509.TLSFeatureType.status_request])
 
 
-def test_a_server_that_must_staple_and_does_not(issuer, shown):
-    cert = issuer.make("evil", dns(EVIL), [MUST_STAPLE])
-    assert "it demands a stapled OCSP answer" in shown(cert[0])
+def test_servers_that_are_refused(node, issuer, shown):
+    made = [issuer.make(f"evil{n}", dns(EVIL), [more]) for n, more in enumerate((
+        usage("SERVER_AUTH"), usage("CLIENT_AUTH"), MUST_STAPLE))]
+    put(node, "list.crl", issuer.crl(made[0][1]).public_bytes(PEM))
+    for (paths, _, _), why in zip(made, ("its certificate is refused: certificate revoked",
+                                         "its certificate is refused",
+                                         "it demands a stapled OCSP answer")):
+        assert why in shown(paths), why
 
 
 def answer(issuer, cert, status, ends, signer):
@@ -547,6 +470,7 @@ def read_until(pipe, what):
 
 # --- demands ---
 
+
 def fingerprint(cert):
     return cert.fingerprint(hashes.SHA256()).hex()
 
@@ -599,61 +523,6 @@ def test_a_domain_of_which_dialback_is_demanded_gets_it(node, issuer, auth):
     peer.secure()
     assert peer.external() == ("not-authorized" if auth == "dialback" else None)
     listener.close()
-
-
-def test_dialback_is_refused_where_a_certificate_is_demanded(node, issuer):
-    node.ctl("s2s-demand", "set", EVIL, "--auth", "certificate")
-    peer = Peer(node, EVIL, ONE, issuer.make("x", dns("x.test"))[0])
-    peer.secure()
-    peer.result("00")
-    peer.expect_stream_error("not-authorized")
-
-
-def test_the_oldest_version_of_tls(node, issuer):
-    cert = issuer.make("evil", dns(EVIL))
-    old = Peer(node, EVIL, ONE, cert[0])
-    secure_with(old, 2)
-    old.header().features_come()
-    node.ctl("s2s-demand", "set", EVIL, "--tls-min", "1.3")
-    old = Peer(node, EVIL, ONE, cert[0])
-    secure_with(old, 2)
-    old.header()
-    old.expect_stream_error("policy-violation")
-    new = Peer(node, EVIL, ONE, cert[0])
-    assert new.secure().external() is None
-
-
-@pytest.mark.parametrize("general,exception", [
-    (("--tls-min", "1.3"), ("--tls-min", "any")),
-    (("--auth", "certificate"), ("--auth", "settings")),
-    (("--pin", "ab" * 32), ("--pin", "none")),
-])
-def test_an_exception_from_a_general_demand(node, issuer, general, exception):
-    """The settings apply to it, though they demand less."""
-    cert = issuer.make("evil", dns(EVIL))[0]
-    settings = taken(node, cert)
-    assert settings == (True, True)
-    node.ctl("s2s-demand", "set", "*", *general)
-    assert taken(node, cert) != settings
-    node.ctl("s2s-demand", "set", EVIL, *exception)
-    assert taken(node, cert) == settings
-    assert demand(node) == ("settings", "settings", "any", "", "")
-    node.ctl("s2s-demand", "del", EVIL)
-    assert taken(node, cert) != settings
-
-
-def taken(node, cert):
-    """Whether a stream of the oldest TLS gets that far and may use dialback, and whether its
-    certificate is accepted."""
-    peer = Peer(node, EVIL, ONE, cert)
-    secure_with(peer, 2)
-    peer.header()
-    try:
-        peer.features_come()
-    except AssertionError:
-        return None
-    back = any("dialback" in e.tag for e in peer.features)
-    return back, peer.external() is None
 
 
 def secure_with(peer, minor):
@@ -734,16 +603,80 @@ def test_demands_that_are_wrong(node):
     assert (row["pattern"], row["auth"], row["pins"]) == (EVIL, "certificate", pin)
 
 
-def test_what_applies_when_a_demand_is_deleted_is_said(node):
-    """The demand of the next less specific pattern, if there is one."""
-    def deleted(pattern):
-        return node.ctl("s2s-demand", "del", pattern)["text"].removeprefix(
-            "the demand is deleted; ")
-    for pattern in "*", "*.test", "*.deep.test", "a.deep.test", "a.other":
-        node.ctl("s2s-demand", "set", pattern, "--tls-min", "1.3")
-    node.ctl("s2s-route", "add", "*.test", "192.0.2.1:1")
-    assert deleted("a.deep.test") == "that of *.deep.test applies"
-    assert deleted("*.deep.test") == "that of *.test applies"
-    assert deleted("*.test") == "that of * applies"
-    assert deleted("a.other") == "that of * applies"
-    assert deleted("*") == "the settings of federation apply"
+# --- the certificate that a server of ours shows to others ---
+
+SERVICES = "conference", "pubsub", "upload", "search", "proxy"
+
+
+def issue(authority, domain, *more):
+    """A certificate of a domain, its services and more."""
+    name = domain.encode("idna").decode()
+    return authority.issue(name, name, *(f"{service}.{name}" for service in SERVICES), *more)
+
+
+def leaf(cert):
+    return x509.load_pem_x509_certificate(pathlib.Path(cert["certificate"]).read_bytes())
+
+
+def take(server, domain, cert):
+    server.ctl("cert", "import", domain, "--file", cert["certificate"], "--key", cert["key"])
+
+
+@pytest.fixture
+def proves(start):
+    """A function: whether another server, which takes nothing but a certificate, accepts a domain
+    of ours by the one that it shows; and that it is shown to all."""
+    other = start("bob", domains=[OTHER], dialback="off")
+
+    def run(server, domain, cert=None):
+        if not [row for row in server.rows("s2s-route", "list")]:
+            federation.route(server, OTHER, other.s2s_port)
+        done = server.ctl_run("s2s", "trace", OTHER, "--local", domain)
+        right = done.returncode == 0
+        assert f"it {'names' if right else 'does not name'} {domain}" in done.stdout, done.stdout
+        if cert is not None:
+            assert (certificate_of(server, domain) == leaf(cert)) == right
+        return right
+    return run
+
+
+def certificate_of(server, domain):
+    """For a stream to that domain, without SNI."""
+    done = subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{server.s2s_port}", "-starttls",
+         "xmpp-server", "-xmpphost", domain, "-noservername"],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    begin = done.stdout.index("-----BEGIN CERTIFICATE-----")
+    return x509.load_pem_x509_certificate(done.stdout[begin:].encode())
+
+
+@pytest.mark.parametrize("domain", ["one.test", "bücher.test"])
+def test_an_imported_certificate_is_that_of_services_and_components(make_server, authority, proves,
+                                                                    domain):
+    """Each component has the one that names it; also after a restart."""
+    one = make_server(domains=[domain], s2s=True, component=True, settings=federation.settings(),
+                      tls={"trust": str(authority.file)})
+    components = f"irc.{domain}", f"a.irc.{domain}", "gate.test", "none.test"
+    for component in components:
+        one.ctl("component", "add", component)
+    assert not proves(one, f"conference.{domain}")
+    name = domain.encode("idna").decode()
+    cert = issue(authority, domain, f"*.{name}", "gate.test")
+    take(one, domain, cert)
+    for local in domain, f"conference.{domain}", f"pubsub.{domain}":
+        assert proves(one, local, cert)
+    assert [proves(one, each, cert) for each in components] == [True, False, True, False]
+    own = authority.issue("none", "none.test")
+    take(one, "none.test", own)
+    one.restart()
+    assert proves(one, "none.test", own) and proves(one, f"conference.{domain}", cert)
+
+
+def test_each_domain_has_its_own_for_its_services(make_server, authority, proves):
+    certs = {domain: issue(authority, domain) for domain in ("a.test", "b.test")}
+    one = make_server(domains=list(certs), s2s=True, settings=federation.settings(),
+                      tls={**certs["a.test"], "domains": {"b.test": certs["b.test"]},
+                           "trust": str(authority.file)})
+    for domain, cert in certs.items():
+        for local in domain, f"conference.{domain}":
+            assert proves(one, local, cert)

@@ -3,11 +3,10 @@ who is refused and how, and what has to be left of a message that is refused, wh
 import pytest
 
 from harness import across, muc, xml
-from harness.across import ONE, OTHER
+from harness.across import CARBONS, ONE, OTHER, archived
 from harness.client import until
 from harness.component import Component
 from harness.muc import Room
-from federation.test_s2s_across import CARBONS, archived
 
 SETTING = "federation.stranger-messages"
 PUBSUB = "http://jabber.org/protocol/pubsub"

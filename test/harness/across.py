@@ -3,6 +3,8 @@ from harness import federation, xml
 from harness.client import follow
 
 ONE, OTHER = "one.test", "other.test"
+RECEIPTS, BLOCKING = "urn:xmpp:receipts", "urn:xmpp:blocking"
+VERSION, CARBONS, MAM = "jabber:iq:version", "urn:xmpp:carbons:2", "urn:xmpp:mam:2"
 SERVICES = "conference", "pubsub", "upload", "proxy", "chat"  # chat: an alias of group chat
 
 
@@ -50,3 +52,21 @@ def mark(one, other, text="mark"):
     """What one has sent to the other before has arrived, by the same way."""
     one.send(f"<message to='{other}' type='headline' id='{text}'><body>{text}</body></message>")
     other.expect(f"<message from='{one}' id='{text}'/>")
+
+
+def pushed(client, contact, **attributes):
+    """The roster push that says how the subscription stands now."""
+    more = "".join(f" {k}='{v}'" for k, v in attributes.items())
+    return client.expect(f"<iq type='set'><query xmlns='{xml.ROSTER}'>"
+                         f"<item jid='{contact}'{more}/></query></iq>")
+
+
+def archived(client, contact):
+    """The bodies that its archive has of that contact."""
+    client.send(f"<iq type='set' id='q'><query xmlns='{MAM}'><x xmlns='jabber:x:data' "
+                f"type='submit'><field var='FORM_TYPE'><value>{MAM}</value></field>"
+                f"<field var='with'><value>{contact}</value></field></x></query></iq>")
+    client.expect("<iq id='q' type='result'/>")
+    found = [e for e in client.inbox if e.find(f"{{{MAM}}}result") is not None]
+    client.inbox = [e for e in client.inbox if e not in found]
+    return [b.text for e in found for b in e.iter(f"{{{xml.CLIENT}}}body")]

@@ -20,7 +20,7 @@ ELSEWHERE = {"alarm list", "alarm history", "push list", "device list", "upload 
              "trace message", "trace texts",
              "user blocked", "user photo", "user vcard"}
 # They fail where there is no other server, or something to mend:
-# federation/test_s2s_trace.py, operate/test_doctor.py.
+# federation/test_s2s_operate.py, operate/test_doctor.py.
 NEEDS_A_PARTNER = {"s2s trace", "doctor"}
 
 # Lists without pages, and what bounds them. All others go on: `after` and `limit`.

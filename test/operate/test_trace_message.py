@@ -7,8 +7,8 @@ import pytest
 from harness import federation, muc, nodes
 from harness.client import until
 from harness.component import Component
+from harness.links import ONE as HOME, OTHER as AWAY
 from services.test_push import DOMAIN, SECRET, announcement, enable
-from federation.test_s2s_bounces import AWAY, HOME
 
 ALICE, BOB = "alice@localhost", "bob@localhost"
 ROOM = "cave@conference.localhost"

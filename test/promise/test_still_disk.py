@@ -9,11 +9,11 @@ import pytest
 
 from harness import federation, slow_disk
 from harness.client import until
+from harness.links import until_confirmed
 from harness.muc import Room
 from harness.wire import Wire
 from surface.test_ctl_remote import Remote, listening
 from promise.test_faults import alarms
-from federation.test_s2s_lost import until_confirmed
 
 ONE, OTHER = "one.test", "other.test"
 BOBS = ["bob", "bert", "bill", "ben", "boris", "bruno"]

@@ -56,16 +56,16 @@ ALONE = {
     "s2s": "off by default; a seed has one server (test_s2s*.py have two, Prosody and ejabberd, "
            "with contacts, rooms, archives and carbons)",
     "outgoing": "it counts stored messages for other servers; a seed has one server "
-                "(federation/test_s2s_lost.py)",
+                "(federation/test_s2s_sm.py)",
     "mail-address": "it changes addresses as stanzas leave for other servers and come from them; a "
                     "seed has one server (federation/test_mail_address.py)",
     "federation": "it says something of foreign domains alone; a seed has one server "
                   "(test_s2s_policy.py has two, with contacts, rooms, blocking and departments)",
     "pushtest": "an address that answers to one notification of a running pushtest, and to nobody "
-                "else (federation/test_fedtest.py)",
+                "else (federation/test_fedtest_imtest.py)",
     "tests": "off by default; the schedule and the results of tests from outside. A test user is "
              "an account like any other, which lists, counts and user search leave out "
-             "(federation/test_imtest.py)",
+             "(federation/test_fedtest_imtest.py)",
     "proxy65": "off by default; it answers with settings, and carries bytes on connections of its "
                "own, where there are no stanzas (services/test_proxy65.py)",
 }
