@@ -1,5 +1,5 @@
-"""`musterctl fedtest`, `pushtest` and `imtest`: the way to another domain, to a push service, and of
-a message from a user who logs in to one at another server."""
+"""`musterctl fedtest`, `pushtest` and `imtest`: the way to another domain, to a push service, and
+of a message from a user who logs in to one at another server."""
 import json
 import re
 import socket
@@ -10,9 +10,7 @@ import pytest
 from harness import federation, xml
 from harness.client import until
 from harness.component import Component
-from harness.links import (ONE, OTHER, PING, VERSION, authority, hear, links, pending, say,
-                           start)
-from harness.server import free_ports
+from harness.links import ONE, OTHER, VERSION, authority, links, start
 
 __all__ = ["authority", "start"]
 FIELDS = ["target_fqdn", "result", "latency", "error_message", "diagnosis"]
@@ -86,8 +84,8 @@ def test_a_domain_at_a_host(pair):
 
 @pytest.mark.parametrize("test", ["fedtest", "pushtest", "imtest"])
 def test_the_own_host(pair, test):
-    """Where it drops packets, nobody listens, or something else answers; by a name that the DNS does
-    not know. The partner is not asked. What is no port is refused."""
+    """Where it drops packets, nobody listens, or something else answers; by a name that the DNS
+    does not know. The partner is not asked. What is no port is refused."""
     one, other = pair()
     words = {"fedtest": (*FED[:1], *FED[3:], other.address, "--target"),
              "pushtest": (*NOTIFY[:1], *NOTIFY[3:], "--edge"),
@@ -197,47 +195,6 @@ def test_a_partner_that_is_not_reached(pair, authority, kind):
         one.restart()
         failure(one, stage, "has not answered in time: ", "imtest", *TO, "--timeout", "2s")
     listener.close()
-
-
-def test_a_way_of_stanzas_that_fails_elsewhere(pair):
-    """The proxy is right. The ping goes by the route, and where that fails is the stage, also if no
-    error has come when the test ends; the next host hides no reason."""
-    one, other = pair()
-    port = federation.free_port()
-    refused = f"127.0.0.1:{port}: Connection refused"
-    for words, domain in ((*FED, other.address), OTHER), (NOTIFY, PUSH):
-        federation.route(one, domain, port)
-        failure(one, "tcp", f"answered in time: {refused}", *words, "--timeout", "2s",
-                advice="firewall")
-        with socket.create_server(("127.0.0.1", 0)) as silent:
-            one.ctl("s2s-route", "add", domain, f"127.0.0.1:{silent.getsockname()[1]}",
-                    "--less-specific", "off", "--priority", "2")
-            failure(one, "tcp", f"; before: {refused}", *words, "--timeout", "2s")
-    one.ctl("set", "s2s.retry-for", "0s")
-    one.ctl("s2s-demand", "set", OTHER, "--pin", "0" * 64)
-    failure(one, "certificate", "", *FED, other.address, advice="change the pin")
-    failure(one, "policy", "served here", *FED[:4], ONE, "--proxy", "127.0.0.1:1")
-    failure(one, "stream", "host-unknown", *FED[:4], "else.test", "--proxy", other.address)
-
-
-def test_a_link_that_works_again_is_tried_at_once(pair):
-    """It has no stage any more; and a test that has failed leaves no message, neither stored nor
-    sent later."""
-    one, other = pair(retry_for="0s")
-    other.stop()
-    alice = one.client("alice")
-    for domain in OTHER, PUSH:
-        for n in range(4):
-            alice.send(f"<iq type='get' to='{domain}' id='q{n}'>{PING}</iq>")
-            alice.expect(f"<iq type='error' from='{domain}' id='q{n}'/>")
-    failure(one, "tcp", "Connection refused", "imtest", *TO)
-    assert pending(one) == 0
-    other.start()
-    success(one, *FED, other.address)
-    failure(one, "receiver", "service-unavailable", "imtest", *TO[:3], f"nobody@{OTHER}")
-    assert not [r for r in one.rows("s2s", "list") if r.get("stage") and r["domain"] == OTHER]
-    say(alice, "after", to=f"bob@{OTHER}")
-    hear(other.client("bob"), "after")
 
 
 # --- a push service ---
@@ -359,24 +316,6 @@ def test_a_user_who_may_not_federate(pair, commands, error, advice):
     failure(one, "policy", error, "imtest", *TO, advice=advice)
 
 
-@pytest.mark.parametrize("commands, stage, error, advice", [
-    ([("federation", "set", BOB, "off")], "receiver", "service-unavailable", "federate"),
-    ([("user", "disable", BOB)], "receiver", "service-unavailable", "disabled"),
-    ([("set", "federation.stranger-messages", "approval")], "policy", "subscription-required",
-     "federation.stranger-messages"),
-    ([("set", "federation.stranger-rate", "1")], "policy", "resource-constraint",
-     "Wait and try again")])
-def test_a_receiver_who_is_not_reached(pair, commands, stage, error, advice):
-    one, other = pair()
-    for words in commands:
-        other.ctl(*words)
-    one.add_user("dan")
-    say(one.client("dan"), 0, to=f"bob@{OTHER}")
-    other.client("bob") if "disable" not in commands[0] else None
-    failure(one, stage, error, "imtest", *TO, advice=advice)
-    failure(one, "receiver", f"is at the server of {ALICE}", "imtest", *TO[:3], ALICE)
-
-
 # --- by themselves ---
 
 
@@ -406,52 +345,3 @@ def test_all_run_by_themselves(pair):
     one.restart()
     kept = [row["target"] for row in one.rows("test", "history", "imtest")]
     assert kept == [f"127.0.0.{n}" for n in range(32, 2, -1)]
-
-
-def test_test_users_are_kept_apart(pair):
-    one, _ = pair()
-    one.ctl("user", "add", f"carol@{ONE}", "--password", "secret")
-    counts = {r["state"]: r["users"] for r in one.rows("user", "count")}
-    assert counts["registered"] == 1 and counts["test"] == 1
-    assert [r["jid"] for r in one.rows("user", "list")] == [f"carol@{ONE}"]
-    assert [r["jid"] for r in one.rows("test", "users")] == [ALICE]
-    found = one.client("carol").result(
-        "set", "<query xmlns='jabber:iq:search'><nick>al*</nick></query>", to=f"search.{ONE}")
-    assert not found.findall("{jabber:iq:search}item")
-    one.ctl("test", "user-del", ALICE)
-    assert len(one.rows("user", "list")) == 2 and not one.rows("test", "users")
-
-
-@pytest.mark.parametrize("words", [("imtest", *TO, "--port"), FED])
-def test_a_stop_ends_a_test_that_is_under_way(pair, words):
-    one, _ = pair()
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        silent.settimeout(30)
-        port = silent.getsockname()[1]
-        running = one.ctl_start(*words, f"127.0.0.1:{port}" if words[0] == "fedtest" else port)
-        peer, _ = silent.accept()
-        one.stop()
-        out, err = running.communicate(timeout=60)
-        peer.close()
-    assert running.returncode != 0 and (out or err)
-
-
-def test_all_at_ipv6(make_server, authority):
-    """The login, the way to the partner, and the way back."""
-    one, other = (make_server(domains=[domain], s2s=True, start=False,
-                              tls={**authority.issue(domain, domain),
-                                   "trust": str(authority.file)},
-                              settings=federation.settings(bidi="off"))
-                  for domain in (ONE, OTHER))
-    c2s, *s2s = free_ports(3)
-    one.conf["listen"]["c2s"] += [f"[::1]:{c2s}"]
-    for server, port, user in (one, s2s[0], "alice"), (other, s2s[1], "bob"):
-        server.conf["listen"]["s2s"] = [f"[::1]:{port}"]
-        server.start()
-        server.add_user(user)
-    for server, domain, port in (one, OTHER, s2s[1]), (other, ONE, s2s[0]):
-        server.ctl("s2s-route", "add", domain, f"[::1]:{port}")
-    one.ctl("test", "user-add", ALICE, "--password", "secret")
-    other.client("bob")
-    success(one, "imtest", "--target", f"[::1]:{c2s}", *TO[2:])
-    success(one, FED[0], "--target", f"[::1]:{s2s[0]}", *FED[3:], f"[::1]:{s2s[1]}")

@@ -1,22 +1,18 @@
 """Streams to other servers: how they are made, what happens if that fails, and what becomes of what
 waits for them (RFC 6120, XEP-0178, XEP-0220, XEP-0478)."""
-import contextlib
 import re
 import socket
-import threading
 import time
 
 import pytest
 
 from archive.test_mam import Page
-from harness import across, federation, xml
+from harness import federation, xml
 from harness.client import TIMEOUT, until
 from harness.federation import Listener, Peer
-from harness.links import (BOB, EVIL, NOT_STORED, NO_SESSION, ONE, OTHER, PING, VERSION,
-                           authenticated, authority, bounced, errors, evil, hear, join, links,
-                           listener, message, metric, node, pair, pending, plain, say, start, taken)
-from harness.muc import Room
-from stream.test_sm import resume
+from harness.links import (BOB, EVIL, NOT_STORED, ONE, OTHER, PING, VERSION, authority, bounced,
+                           errors, evil, hear, join, links, listener, message, metric, node, pair,
+                           pending, plain, say, start)
 
 __all__ = ["authority", "evil", "join", "listener", "node", "pair", "start"]
 ALICE = f"alice@{ONE}"
@@ -55,18 +51,6 @@ def test_messages_go_both_ways(start, tmp_path, by):
     assert set(re.findall("auth=([a-z]+)", one.log() + other.log())) == {by.partition(" ")[0]}
 
 
-def test_a_server_with_a_certificate_that_is_not_trusted_gets_nothing(node, alice, make_server,
-                                                                      tmp_path):
-    rogue = federation.Authority(tmp_path, "rogue")
-    thief = make_server("bob", domains=[EVIL], s2s=True, settings=federation.settings(),
-                        tls=rogue.issue("thief", EVIL))
-    federation.route(node, EVIL, thief.s2s_port)
-    say(alice, "secret", more=NOT_STORED)
-    error = bounced(alice, "remote-server-timeout", "msecret")
-    assert "certificate is refused" in federation.for_users(error)
-    assert "secret" not in thief.log()
-
-
 def refuse(listener, condition, stream):
     listener.read_until(stream, "<auth ")
     stream.sendall(f"<failure xmlns='{xml.SASL}'><{condition}/></failure>".encode())
@@ -102,8 +86,8 @@ def test_a_server_that_refuses_our_certificate_gets_dialback(node, alice, listen
 
 @pytest.mark.parametrize("dialback", ["on", "off"])
 def test_a_failure_of_external_that_passes_is_no_refusal(node, alice, listener, dialback):
-    """RFC 6120 §6.5.10: the stanza waits, and the certificate is shown again. What the other server
-    says is cut between characters."""
+    """RFC 6120 §6.5.10: the stanza waits, and the certificate is shown again. What the other
+    server says is cut between characters."""
     node.ctl("set", "s2s.dialback", dialback)
     say(alice, 0)
     with listener.secure() as stream:
@@ -146,25 +130,6 @@ def test_stanzas_go_before_new_questions_about_keys(node, alice, listener, join,
 # --- failures ---
 
 
-def test_what_waited_is_delivered_when_the_server_is_back(pair):
-    """An operator sees why it does not go, and tries again."""
-    one, other, _ = pair()
-    alice = one.client("alice")
-    federation.route(one, OTHER, other.s2s_port)
-    other.stop()
-    assert "not known to fail" in one.ctl("s2s", "retry", OTHER)["text"]
-    say(alice, 0, 1, 2, to=f"bob@{OTHER}")
-    row = until("the third attempt", lambda: one.log().count("s2s.failed") >= 3
-                and one.rows("s2s", "list")[0])
-    assert row["state"] in ("waiting", "connecting") and row["queue"] == 3
-    assert "Connection refused" in row["why"]
-    other.start()
-    bob = other.client("bob")
-    one.ctl("s2s", "retry", OTHER)
-    hear(bob, 0, 1, 2)
-    assert one.rows("s2s", "list")[0]["state"] == "up"
-
-
 def ask(alice, *domains):
     """Asks all of them; how long each takes to fail, in seconds."""
     begun, took = time.monotonic(), {}
@@ -190,16 +155,7 @@ def stall(listener, moment):
     elif moment == "header":
         peer.sendall(f"<stream:stream xmlns='{federation.SERVER}' xmlns:stream='{xml.STREAM}' "
                      f"id='x' version='1.0' from='{listener.domain}'>".encode())
-    elif moment == "slowly":
-        threading.Thread(target=speak_slowly, args=(peer,), daemon=True).start()
     return peer
-
-
-def speak_slowly(peer):
-    with contextlib.suppress(OSError):
-        for byte in b"<stream:stream" + 400 * b" ":
-            peer.sendall(bytes([byte]))
-            time.sleep(0.3)
 
 
 def test_servers_that_never_go_on(node, alice, authority):
@@ -209,7 +165,7 @@ def test_servers_that_never_go_on(node, alice, authority):
     node.add_user("carol")
     cert, carol = authority.issue("silent", "*.silent.test"), node.client("carol")
     moments = {f"{moment}.silent.test": Listener(f"{moment}.silent.test", cert)
-               for moment in ("accepted", "header", "slowly", "tls", "authentication")}
+               for moment in ("accepted", "header", "tls", "authentication")}
     for domain, made in moments.items():
         federation.route(node, domain, made.port)
         say(alice, "first", to=f"bob@{domain}")
@@ -227,28 +183,6 @@ def test_servers_that_never_go_on(node, alice, authority):
         moments["tls.silent.test"].read_until(peer, "<body>0</body>")
     for made in moments.values():
         made.close()
-
-
-@pytest.mark.parametrize("hangs", [True, False])
-def test_an_attempt_that_senders_do_not_wait_for_any_more_comes_to_its_end(node, alice, listener,
-                                                                          hangs):
-    """A message that is stored waits for it, and gets no error; stanzas go over the stream that it
-    makes. If nobody listens, senders are told in time, also in the pause between two attempts."""
-    node.ctl("set", "s2s.retry-for", "15s" if hangs else "5s")
-    say(alice, 0)
-    if not hangs:
-        listener.leave()
-    took = ask(alice, EVIL)[EVIL]
-    assert 14 < took < 17 if hangs else 4 < took < 7, took
-    if not hangs:
-        assert ask(alice, EVIL)[EVIL] < 3
-        listener.come_back()
-        node.ctl_run("s2s", "retry", EVIL)
-    reader = plain(listener)
-    reader.until(0)
-    alice.send(f"<iq type='get' to='{EVIL}' id='q'>{PING}</iq>")
-    reader.wait("id='q'")
-    assert errors(alice) == []
 
 
 @pytest.mark.parametrize("made", ["answer", "key", "stored"])
@@ -344,44 +278,6 @@ def test_a_server_that_does_not_read(node, alice, listener, then):
 # --- large stanzas ---
 
 
-def numbered(text, count):
-    return " ".join(text.format(n) for n in range(count))
-
-
-def declared(count):
-    """An element inside others, which declare so many prefixes together."""
-    text, end = "", ""
-    for first in range(0, count, 60):
-        prefixes = "".join(f" xmlns:p{n}='urn:{n}'" for n in range(first, min(first + 60, count)))
-        text, end = f"{text}<e{prefixes}>", f"</e>{end}"
-    return text + "<e p0:a='1'/>" + end
-
-
-MOST = {  # attributes of the message, what is in it: as much as c2s allows
-    "attributes": (numbered("a{0}='1'", 60), ""),
-    "prefixed attributes": (numbered("xmlns:a{0}='urn:{0}' a{0}:b='1'", 30), ""),
-    "attributes of a child": ("", f"<x xmlns='urn:x' {numbered('''a{0}='1' ''', 63)}/>"),
-    "declarations": ("", declared(128)), "children": ("", 55 * "<a xmlns='urn:a'/>"),
-    "depth": ("", "<a xmlns='urn:a'>" + 62 * "<a>" + 62 * "</a>" + "</a>"),
-    "bytes": ("", f"<x xmlns='urn:x'>{(262144 - 300) * '.'}</x>"),
-}
-
-
-def test_as_much_as_a_client_may_send_arrives(make_server, tmp_path):
-    """Also from a room."""
-    one, other = across.start(make_server, tmp_path)
-    alice, bob, room = one.client("alice"), other.client("bob"), Room("cave", ONE)
-    room.create(alice, "owner")
-    room.enter(bob, "guest")
-    for what, (attributes, inner) in MOST.items():
-        for to, kind in (bob, "chat"), (room.jid, "groupchat"):
-            if (what, kind) != ("children", "groupchat"):
-                alice.raw(f"<message to='{to}' type='{kind}' id='{kind}' {attributes}>"
-                          f"<body>{what}</body>{inner}</message>")
-                bob.expect(f"<message id='{kind}'><body>{what}</body></message>")
-    assert "event=s2s.lost" not in one.log() + other.log()
-
-
 @pytest.mark.parametrize("first", ["alice", "bob"])
 @pytest.mark.parametrize("more", ["", NOT_STORED], ids=["stored", "not stored"])
 def test_a_stanza_beyond_the_limit_of_the_other_server_goes_back_at_once(pair, first, more):
@@ -398,15 +294,6 @@ def test_a_stanza_beyond_the_limit_of_the_other_server_goes_back_at_once(pair, f
     say(alice, "behind", to=bob)
     hear(bob, "behind")
     assert "event=s2s.lost" not in one.log() + other.log()
-
-
-def test_what_waited_is_measured_when_the_server_says_its_limit(alice, listener):
-    for n, text in enumerate(("0", 30000 * "x", "2")):
-        alice.raw(f"<message to='{BOB}' type='chat' id='m{n}'><body>{text}</body></message>")
-    limits = "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>20000</max-bytes></limits>"
-    with authenticated(listener, features=limits) as peer:
-        assert "xxx" not in listener.read_until(peer, "<body>2</body>").string
-    bounced(alice, "policy-violation", "m1")
 
 
 # --- messages that are given up ---
@@ -487,64 +374,3 @@ def test_whatever_rules_the_sender_has_it_is_told(node, how, state):
         node.ctl("user", "enable", ALICE)
     alice = alice if state == "online" else node.client("alice", "laptop")
     told(alice, 1, ONE if state == "disabled" or how in ("blocked", "domain") else BOB)
-
-
-@pytest.mark.parametrize("command", [("federation", "set", ALICE, "off"),
-                                     ("set", "federation.stranger-rate", "1"),
-                                     ("set", "mailbox.unsettled-max", "1"),
-                                     ("user", "del", ALICE), "off"])
-def test_whatever_rules_the_server_has_the_sender_is_told(node, command):
-    """Also if they apply at the next start. But not in place of somebody who is deleted."""
-    leave(node.client("alice"), 3)
-    if command == "off":
-        node.ctl("set", "s2s.policy", "off")
-    else:
-        node.ctl(*command)
-    node.restart()
-    give_up(node)
-    if "del" in command:
-        node.add_user("alice", domain=ONE)
-    told(node.client("alice"), 0 if "del" in command else 3)
-
-
-def test_a_session_that_can_be_resumed_gets_it(node):
-    alice = node.client("alice", "phone")
-    alice.enable_sm()
-    say(alice, 0, 1, 2)
-    alice.wait_acked(3)
-    laptop = node.client("alice", "laptop")
-    alice.cut()
-    give_up(node)
-    told(laptop, 0)
-    told(resume(node, alice), 3)
-
-
-@pytest.mark.parametrize("back", [True, False])
-def test_messages_of_a_domain_that_is_served_no_more(start, authority, back):
-    """Operators see them meanwhile, and the domain that they are for is not said to fail. If the
-    domain of the sender comes back, they go, or its user is told."""
-    node = start("carol", domains=[ONE, OTHER])
-    node.add_user("alice", domain=OTHER)
-    there = Listener(EVIL, authority.issue("there", EVIL))
-    there.leave()
-    federation.route(node, EVIL, there.port)
-    leave(node.client("alice", domain=OTHER))
-    node.conf["domains"] = [ONE]
-    node.restart()
-    node.wait_log(f"event=s2s.unserved domain={EVIL} local={OTHER}")
-    line = until("it is tried", lambda: links(node))[0]
-    assert (line["local"], line["stage"]) == (OTHER, "policy") and "does not serve" in line["why"]
-    shown = {row["name"]: row["value"] for row in node.rows("s2s", "show", EVIL)}
-    assert shown["stored"] == "1 messages are not confirmed" and "failing since" not in shown
-    if back:
-        there.come_back()
-    else:
-        give_up(node)
-        assert metric(node, "s2s_given_up", "unserved") == 1
-    node.conf["domains"] = [ONE, OTHER]
-    node.restart()
-    if back:
-        taken(there, NO_SESSION).until(0)
-    else:
-        bounced(node.client("alice", domain=OTHER), "service-unavailable", "m0")
-    there.close()

@@ -11,8 +11,7 @@ import pytest
 from harness import federation, xml
 from harness.client import until
 from harness.federation import EXTERNAL, Listener
-from harness.links import (ONE, OTHER, SM, authenticated, authority, hear, links, pair, say,
-                           start)
+from harness.links import ONE, OTHER, authority, hear, links, pair, say, start
 from harness.server import free_ports, refusal
 
 __all__ = ["authority", "pair", "start"]
@@ -176,24 +175,6 @@ def test_a_server_is_judged_as_for_stanzas(one, make_server, authority, tmp_path
     assert done.returncode == 1 and f"{stage}: " in done.stdout and why in done.stdout, done.stdout
 
 
-def test_a_certificate_of_ours_that_is_of_no_use(start, authority):
-    """It has expired, and the other server finds no way back to ask about a key."""
-    one = start("alice", cert=authority.issue("old", ONE, begins=-20, ends=-2))
-    server = start("bob", domains=[OTHER])
-    federation.route(one, OTHER, server.s2s_port)
-    federation.route(server, ONE, federation.free_port())
-    server.ctl("set", "s2s.retry-for", "0s")
-    why = ("it does not offer EXTERNAL, and could not prove our domain by dialback: "
-           "remote-server-timeout")
-    code, steps, text = trace(one)
-    assert code == 1 and steps["authentication"][-1] == ("failed", why) and "cert check" in text
-    result, ours = steps["tls"][1]
-    assert result == "failed" and "expired on 2" in ours and ours.endswith(f"it names {ONE}")
-    server.ctl("set", "s2s.verify-certificates", "off")
-    federation.route(server, ONE, one.s2s_port)
-    assert trace(one)[1]["authentication"][-1] == ("ok", "by dialback")
-
-
 REFUSED = "it refuses our certificate (not-authorized)"
 NOT_OFFERED = "it does not offer EXTERNAL"
 LATER = "it answers EXTERNAL with a failure (temporary-auth-failure: later)"
@@ -228,98 +209,6 @@ def test_what_has_become_of_our_certificate(one, played, says, why, dialback):
     assert code == 1 and steps["authentication"][-1] == ("failed", why), steps
     assert ("cert check" in text) != ("tried again" in text) == why.startswith(LATER), text
     assert first_failure(one, one.client("alice", "z")) == ("authentication", why)
-
-
-@pytest.mark.parametrize("moment, stage, why", [
-    ("external", "authentication", "no answer in the time that is given"),
-    ("success", "no answer", "accepted our certificate, but does not go on with the stream"),
-    ("header", "no answer", "accepted our certificate, but does not go on with the stream"),
-    ("ends", "stream", "the server has ended the stream"),
-    ("accepted", "no answer", "no answer in the time"), ("no tls", "tls", "it offers no TLS")])
-def test_a_server_that_stops(one, played, moment, stage, why):
-    """Behind <success/> the certificate is not at fault, and no stage is both ok and failed."""
-    over = threading.Event()
-
-    def serve():
-        if moment in ("accepted", "no tls"):
-            with played.sock.accept()[0] as peer:
-                if moment == "no tls":
-                    played.header(peer, "id", "")
-                over.wait()
-            return
-        with contextlib.suppress(OSError), played.secure() as peer:
-            played.read_until(peer, "<auth.*</auth>")
-            if moment != "external":
-                peer.sendall(f"<success xmlns='{xml.SASL}'/>".encode())
-                played.read_until(peer, "<stream:stream [^>]*>")
-            if moment == "header":
-                peer.sendall(f"<stream:stream xmlns='{federation.SERVER}' version='1.0' id='third' "
-                             f"xmlns:stream='{xml.STREAM}' from='{OTHER}'>".encode())
-            if moment != "ends":
-                over.wait()
-    server = threading.Thread(target=serve)
-    server.start()
-    try:
-        code, steps, text = trace(one, "--timeout", "2s")
-        assert code == 1 and steps[stage][-1][0] == "failed" and why in steps[stage][-1][1], steps
-        assert f"({stage})" in text
-        accepted = moment in ("success", "header", "ends")
-        assert ("authentication" in steps and steps["authentication"][0][0] == "ok") == accepted
-        assert ("has accepted our certificate" in text) == accepted, text
-    finally:
-        over.set()
-        server.join()
-
-
-@pytest.mark.parametrize("allowed", ["s2s.require-tls is off", "the static route allows it"])
-def test_a_server_that_has_no_tls_and_needs_none(one, played, allowed):
-    if "route" in allowed:
-        federation.route(one, OTHER, played.port, tls="none")
-    else:
-        one.ctl("set", "s2s.require-tls", "off")
-    running = one.ctl_start("--json", "s2s", "trace", OTHER)
-    peer, _ = played.sock.accept()
-    played.header(peer, "id", f"<dialback xmlns='{federation.DIALBACK}'/>")
-    played.read_until(peer, "<db:result")
-    peer.close()
-    [step] = [row for row in json.loads(running.communicate(timeout=30)[0])["rows"]
-              if row["stage"] == "tls"]
-    assert step["result"] == "ok" and "not encrypted" in step["text"] and allowed in step["text"]
-
-
-def test_versions_of_tls_and_keys_that_have_nothing_in_common(one, start, authority):
-    """The advice names what this server allows, as that may be at fault; or the key that may not
-    sign: of TLS 1.2 no cipher is left then."""
-    one.ctl("set", "tls.servers-max-version", "1.2")
-    server = start("bob", domains=[OTHER])
-    server.ctl("set", "tls.servers-min-version", "1.3")
-    federation.route(one, OTHER, server.s2s_port)
-    failed(one, "tls", "", advice="tls.servers-max-version")
-    usage = federation.key_usage_of("key_agreement")
-    weak = start("bob", domains=[OTHER], cert=authority.issue("weak", OTHER, extensions=[usage]))
-    federation.route(one, OTHER, weak.s2s_port)
-    failed(one, "tls", "handshake failure", advice="keyUsage without digitalSignature")
-
-
-@pytest.mark.parametrize("answers", ["nothing", "an error", "too late"])
-def test_name_servers_that_fail(one, answers):
-    """They are not those of the domain only: the advice names our own."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        if answers == "an error":
-            threading.Thread(target=fail, args=(sock,), daemon=True).start()
-        one.ctl("set", "s2s.dns-servers", f"127.0.0.1:{sock.getsockname()[1]}")
-        words = ("--timeout", "1s") if answers == "too late" else ()
-        assert "tcp" not in failed(one, "dns", "no answer" if words else
-                                   "_xmpp-server._tcp.other.test", *words, advice="s2s.dns-servers")
-
-
-def fail(sock):
-    """A name server that answers SERVFAIL (RFC 1035 §4.1.1)."""
-    with contextlib.suppress(OSError):
-        while True:
-            question, peer = sock.recvfrom(4096)
-            sock.sendto(question[:2] + b"\x81\x82" + question[4:6] + bytes(6) + question[12:], peer)
 
 
 def test_hosts_that_all_fail(one, start, authority):
@@ -379,31 +268,6 @@ def test_operators_see_streams_and_close_them(pair):
         until("the end of both", lambda: one.rows("s2s", "list") == [])
     assert "no stream" in refusal(one, "s2s", "close", "nobody.test")
     assert shown(one, ONE)["policy"] == "this domain is served here"
-
-
-def test_show_counts_what_is_not_confirmed(one, played):
-    alice = one.client("alice")
-    say(alice, 0, 1, 2, to=BOB)
-    with authenticated(played, features=SM) as peer:
-        played.read_until(peer, "<body>2</body>")
-        row = shown(one)
-        assert row["unacknowledged"] == "3 stanzas"
-        assert row["stored"] == "3 messages are not confirmed"
-
-
-def test_stored_messages_that_wait_are_counted(one):
-    """Also when the attempt has failed, and none is in memory any more."""
-    federation.route(one, OTHER, federation.free_port())
-    one.ctl("set", "s2s.retry-for", "0s")
-    say(one.client("alice"), 0, 1, 2, to=BOB)
-    until("all are stored, and none is in memory", lambda: [
-        (row["queue"], row["stored"]) for row in links(one, None, OTHER)
-        if row["state"] == "failed"] == [(0, 3)])
-    assert trace(one)[1]["link"][-1][1] == "stored messages that are not confirmed: 3"
-    one.metrics_port = free_ports(1)[0]
-    one.conf["listen"]["metrics"] = [f"127.0.0.1:{one.metrics_port}"]
-    one.restart()  # all domains together are counted at once, and then each few seconds
-    until("the figure of all", lambda: metrics(one).get("muster_s2s_stored") == "3")
 
 
 def test_an_attempt_that_is_under_way(one, played):

@@ -14,7 +14,7 @@ from cryptography.x509 import ocsp
 from harness import federation, xml
 from harness.client import until
 from harness.federation import NOW, Listener, Peer
-from harness.links import EVIL, ONE, OTHER, authority, start
+from harness.links import EVIL, ONE, authority, start
 from harness.server import refusal
 
 __all__ = ["authority", "start"]
@@ -86,8 +86,10 @@ def issuer(tmp_path):
 
 @pytest.fixture
 def node(make_server, issuer):
-    return make_server("alice", domains=[ONE], s2s=True, settings=federation.settings(retry_for="0s"),
-                       tls={**issuer.issue(ONE, ONE), "trust": str(issuer.file)})
+    server = make_server("alice", domains=[ONE], s2s=True, settings=federation.settings(),
+                         tls={**issuer.issue(ONE, ONE), "trust": str(issuer.file)})
+    server.ctl("set", "s2s.retry-for", "0s")
+    return server
 
 
 def offers(node, cert, domain=EVIL):
@@ -169,9 +171,8 @@ def test_why_a_certificate_is_refused_is_told_to_the_operator(node, issuer, faul
 
 
 def test_what_is_remembered_of_refusals(node, issuer):
-    """What dialback can prove is not refused, unless it asks for EXTERNAL all the same. A refusal is
-    forgotten when the domain is proved. Anybody can name any domain: the oldest make room. A test of
-    ours (fedtest), which opens a stream in the name of the other domain, refuses nobody."""
+    """What dialback can prove is not refused, unless it asks for EXTERNAL all the same. A refusal
+    is forgotten when the domain is proved. Anybody can name any domain: the oldest make room."""
     bad = issuer.issue("bad", "else.test")
     peer = Peer(node, EVIL, ONE, bad).secure()
     assert not last_refused(node) and "s2s.unproved" not in node.log()
@@ -183,24 +184,10 @@ def test_what_is_remembered_of_refusals(node, issuer):
     peer.result("00", origin="third.test")  # on the stream of another domain
     peer.expect(f"<db:result type='error' from='{ONE}' xmlns:db='{federation.DIALBACK}'/>")
     assert "does not name third.test" in last_refused(node, "third.test")[0]
-    done = node.ctl_run("fedtest", "--target", "localhost", "--domain", EVIL, "--proxy",
-                        f"127.0.0.1:{federation.free_port()}")
-    assert done.returncode == 1 and "Connection refused" in done.stdout
-    assert not last_refused(node)
     for n in range(129):
         Peer(node, f"d{n}.test", ONE, bad).secure().sock.close()
     assert not last_refused(node, "d0.test")
     assert last_refused(node, "d1.test") and last_refused(node, "d128.test")
-
-
-@pytest.mark.parametrize("with_middle", [True, False])
-def test_chains_with_intermediates(node, issuer, with_middle):
-    middle, cert, key = issuer.make("middle", [], authority=True)
-    leaf = issuer.make("leaf", dns(EVIL), by=(cert.subject, key))
-    if with_middle:
-        with open(leaf[0]["certificate"], "ab") as chain, open(middle["certificate"], "rb") as more:
-            chain.write(more.read())
-    assert offers(node, leaf) == with_middle
 
 
 def put(node, name, data):
@@ -253,27 +240,8 @@ def scoped(issuer, revoked=(), **scope):
     return issuer.crl(*revoked, extension=x509.IssuingDistributionPoint(**{**point, **scope}))
 
 
-def shard(number):
-    return [x509.UniformResourceIdentifier(f"http://ca.test/{number}.crl")]
-
-
-def points_to(number):
-    return [x509.CRLDistributionPoints([x509.DistributionPoint(shard(number), None, None, None)])]
-
-
 def trust_alarms(node, name="tls.trust-file"):
     return [a["detail"] for a in node.rows("alarm", "list") if a["name"] == name]
-
-
-@pytest.mark.parametrize("scope", [{"full_name": shard(1)}, {"only_contains_ca_certs": True},
-                                   {"only_contains_user_certs": True}], ids=["shard", "ca", "user"])
-def test_a_list_about_other_certificates_is_as_none(node, issuer, shown, scope):
-    """And a certificate that is in it is revoked."""
-    for more in [], points_to(2), points_to(1):
-        fine, gone = (issuer.make(name, dns(EVIL), more) for name in ("fine", "gone"))
-        put(node, "list.crl", scoped(issuer, [gone[1]], **scope).public_bytes(PEM))
-        assert offers(node, fine) and not offers(node, gone)
-    assert "refused" not in shown(fine[0]) and not trust_alarms(node)
 
 
 @pytest.mark.parametrize("make, told", [
@@ -311,7 +279,6 @@ def test_half_written_files_end_nothing(node, issuer):
     for damaged in (b"", whole[:100], first + whole[:len(whole) // 2]):
         spoil(node, "list.crl", damaged)
         assert not offers(node, gone)
-        assert [r["subject"] for r in node.rows("cert-trust", "list") if r["kind"] == "revoked"]
     put(node, "list.crl", first + whole)
     assert not offers(node, gone) and not trust_alarms(node)
     trusted = subprocess.run(["openssl", "x509", "-in", elsewhere.file, "-trustout"], check=True,
@@ -507,24 +474,6 @@ def test_how_a_domain_must_be_proved(node, issuer):
     assert not dialback(node, cert)
 
 
-@pytest.mark.parametrize("auth", ["dialback", "any"])
-def test_a_domain_of_which_dialback_is_demanded_gets_it(node, issuer, auth):
-    """In both directions, whatever its certificate says: it is shown a key, though it offers
-    EXTERNAL, and its own key is checked."""
-    cert = issuer.make("evil", dns(EVIL))
-    node.ctl("s2s-demand", "set", EVIL, "--auth", auth)
-    listener = Listener(EVIL, cert[0])
-    federation.route(node, EVIL, listener.port)
-    node.client("alice").send(f"<message to='a@{EVIL}' type='chat'><body>x</body></message>")
-    with listener.secure() as out:
-        shows = listener.read_until(out, "<(db:result|auth)[ >]")[1]
-        assert shows == ("db:result" if auth == "dialback" else "auth")
-    peer = Peer(node, EVIL, ONE, cert[0])
-    peer.secure()
-    assert peer.external() == ("not-authorized" if auth == "dialback" else None)
-    listener.close()
-
-
 def secure_with(peer, minor):
     """TLS 1.MINOR and no other."""
     peer.header().features_come()
@@ -554,38 +503,6 @@ def demand(node, pattern=EVIL):
     return row["auth"], row["verify"], row["tls_min"], row["pins"], row["description"]
 
 
-def test_what_is_not_given_stays(node):
-    pin = "ab" * 32
-    node.ctl("s2s-demand", "set", EVIL, "--pin", pin, "--description", "by phone")
-    node.ctl("s2s-demand", "set", EVIL, "--tls-min", "1.3")
-    assert demand(node) == ("certificate", "settings", "1.3", pin, "by phone")
-    assert "--pin none" in refusal(node, "s2s-demand", "set", EVIL, "--auth", "dialback")
-    refusal(node, "s2s-demand", "set", EVIL, "--verify", "off")
-    assert demand(node) == ("certificate", "settings", "1.3", pin, "by phone")
-    node.ctl("s2s-demand", "set", EVIL, "--pin", "none", "--auth", "dialback")
-    assert demand(node) == ("dialback", "settings", "1.3", "", "by phone")
-    node.ctl("s2s-demand", "set", EVIL, "--pin", pin, "--description", "")
-    assert demand(node) == ("certificate", "settings", "1.3", pin, "")
-    node.ctl("s2s-demand", "set", EVIL, "--pin", "none", "--auth", "settings")
-    node.ctl("s2s-demand", "set", EVIL, "--tls-min", "any")
-    assert demand(node) == ("settings", "settings", "any", "", "")
-
-
-@pytest.mark.parametrize("auth", ["any", "dialback"])
-def test_how_a_domain_is_proved_does_not_end_the_check_of_its_server(node, issuer, shown, auth):
-    stranger = Issuer(issuer.folder, "elsewhere").make("self", dns(EVIL))
-    node.ctl("set", "s2s.verify-certificates", "on")
-    node.ctl("s2s-demand", "set", EVIL, "--auth", auth)
-    assert "its certificate is refused" in shown(stranger[0])
-    node.ctl("s2s-demand", "set", EVIL, "--verify", "off")
-    listener = Listener(EVIL, stranger[0])
-    federation.route(node, EVIL, listener.port)
-    node.client("alice").send(f"<message to='a@{EVIL}' type='chat'><body>x</body></message>")
-    listener.secure(features="" if auth == "dialback" else federation.EXTERNAL).close()
-    assert demand(node)[:2] == (auth, "off")
-    listener.close()
-
-
 def test_demands_that_are_wrong(node):
     pin = "a" * 64
     assert "--auth" in refusal(node, "s2s-demand", "set", EVIL)
@@ -601,82 +518,3 @@ def test_demands_that_are_wrong(node):
     node.restart()
     [row] = node.rows("s2s-demand", "list")
     assert (row["pattern"], row["auth"], row["pins"]) == (EVIL, "certificate", pin)
-
-
-# --- the certificate that a server of ours shows to others ---
-
-SERVICES = "conference", "pubsub", "upload", "search", "proxy"
-
-
-def issue(authority, domain, *more):
-    """A certificate of a domain, its services and more."""
-    name = domain.encode("idna").decode()
-    return authority.issue(name, name, *(f"{service}.{name}" for service in SERVICES), *more)
-
-
-def leaf(cert):
-    return x509.load_pem_x509_certificate(pathlib.Path(cert["certificate"]).read_bytes())
-
-
-def take(server, domain, cert):
-    server.ctl("cert", "import", domain, "--file", cert["certificate"], "--key", cert["key"])
-
-
-@pytest.fixture
-def proves(start):
-    """A function: whether another server, which takes nothing but a certificate, accepts a domain
-    of ours by the one that it shows; and that it is shown to all."""
-    other = start("bob", domains=[OTHER], dialback="off")
-
-    def run(server, domain, cert=None):
-        if not [row for row in server.rows("s2s-route", "list")]:
-            federation.route(server, OTHER, other.s2s_port)
-        done = server.ctl_run("s2s", "trace", OTHER, "--local", domain)
-        right = done.returncode == 0
-        assert f"it {'names' if right else 'does not name'} {domain}" in done.stdout, done.stdout
-        if cert is not None:
-            assert (certificate_of(server, domain) == leaf(cert)) == right
-        return right
-    return run
-
-
-def certificate_of(server, domain):
-    """For a stream to that domain, without SNI."""
-    done = subprocess.run(
-        ["openssl", "s_client", "-connect", f"127.0.0.1:{server.s2s_port}", "-starttls",
-         "xmpp-server", "-xmpphost", domain, "-noservername"],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
-    begin = done.stdout.index("-----BEGIN CERTIFICATE-----")
-    return x509.load_pem_x509_certificate(done.stdout[begin:].encode())
-
-
-@pytest.mark.parametrize("domain", ["one.test", "bücher.test"])
-def test_an_imported_certificate_is_that_of_services_and_components(make_server, authority, proves,
-                                                                    domain):
-    """Each component has the one that names it; also after a restart."""
-    one = make_server(domains=[domain], s2s=True, component=True, settings=federation.settings(),
-                      tls={"trust": str(authority.file)})
-    components = f"irc.{domain}", f"a.irc.{domain}", "gate.test", "none.test"
-    for component in components:
-        one.ctl("component", "add", component)
-    assert not proves(one, f"conference.{domain}")
-    name = domain.encode("idna").decode()
-    cert = issue(authority, domain, f"*.{name}", "gate.test")
-    take(one, domain, cert)
-    for local in domain, f"conference.{domain}", f"pubsub.{domain}":
-        assert proves(one, local, cert)
-    assert [proves(one, each, cert) for each in components] == [True, False, True, False]
-    own = authority.issue("none", "none.test")
-    take(one, "none.test", own)
-    one.restart()
-    assert proves(one, "none.test", own) and proves(one, f"conference.{domain}", cert)
-
-
-def test_each_domain_has_its_own_for_its_services(make_server, authority, proves):
-    certs = {domain: issue(authority, domain) for domain in ("a.test", "b.test")}
-    one = make_server(domains=list(certs), s2s=True, settings=federation.settings(),
-                      tls={**certs["a.test"], "domains": {"b.test": certs["b.test"]},
-                           "trust": str(authority.file)})
-    for domain, cert in certs.items():
-        for local in domain, f"conference.{domain}":
-            assert proves(one, local, cert)
