@@ -88,7 +88,7 @@
 #include "remote/remote_domains.h"
 #include "store/store.h"
 
-/* Rows of folders below the core, which do not know struct feature. */
+/* Rows of folders below `im`, which do not know struct feature. */
 static const struct feature base_feature = {
     .name = "base",
     .metrics = (struct metric *const[]){ &texts_cut, &log_lines_suppressed, &latency_us, NULL },

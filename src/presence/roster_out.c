@@ -78,9 +78,8 @@ static struct store_stmt stmt_out_forget = {
     "roster.jid, 0, (CASE WHEN roster.state IN (1, 3, 4, 5, 7, 8) THEN 1 ELSE 0 END) + "           \
     "(CASE WHEN roster.state IN (6, 7, 8) THEN 2 ELSE 0 END), ''"
 #define OUT_REMOTE_OF                                                                              \
-    "roster.state NOT IN (0, 2) AND NOT EXISTS "                                                   \
-    "(SELECT 1 FROM account o WHERE o.jid = roster.jid) "                                          \
-    "ON CONFLICT (sender, rcpt, axis) DO UPDATE SET verb = roster_out.verb | excluded.verb, "      \
+    "roster.state NOT IN (0, 2) AND NOT EXISTS (SELECT 1 FROM account o WHERE o.jid = "            \
+    "roster.jid) ON CONFLICT (sender, rcpt, axis) DO UPDATE SET verb = roster_out.verb | excluded.verb, "      \
     "due = excluded.due"
 static struct store_stmt stmt_out_remote = {
     .name = "roster.out-remote", .params = "tii", .cols = "",

@@ -473,14 +473,11 @@ static enum err forget_prepare(struct actor_change *base)
         return OK;
     f->delta = roster_edit(a->roster, f->jid);
     f->view = (f->delta.flags & ROSTER_LISTED) != 0 ? ROSTER_SHOWN : ROSTER_HIDDEN;
-    if (item->state == SUB_NONE_PENDING_OUT) {
-        /* A request that was never answered stays, as one to an address that never had an account:
-         * who only asked learns nothing. An approval ahead is not for the next account. */
-        f->delta.flags &= (uint8_t)~ROSTER_PREAPPROVED;
-    } else {
-        f->delta.state = SUB_NONE;
-        f->delta.flags = 0;
-    }
+    /* A request that was not answered stays, as one to an address that never had an account; it may
+     * also be for the next one. An approval ahead is not for that. */
+    bool asks = sub_state_ask(item->state);
+    f->delta.state = asks ? SUB_NONE_PENDING_OUT : SUB_NONE;
+    f->delta.flags = asks ? f->delta.flags & (uint8_t)~ROSTER_PREAPPROVED : 0;
     roster_seal(a->roster, &f->delta, f->view);
     roster_delta_store(base->batch, a->id, &f->delta);
     return OK;

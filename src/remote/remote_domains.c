@@ -6,7 +6,6 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/metric.h"
-#include "base/rand.h"
 #include "base/setting.h"
 #include "core/feature.h"
 #include "home/ask.h"
@@ -19,7 +18,6 @@
 #include "io/timer.h"
 #include "remote/foreign.h"
 #include "xmpp/ns.h"
-#include "xmpp/stanza_error.h"
 
 enum {
     NAME_MS = 20 * 1000,        /* between two times that a worker names what it holds */
@@ -158,42 +156,36 @@ uint64_t remote_domain_lost_ms(void) { return (uint64_t)setting_int(&lost_after)
 
 struct domain_news {
     slice domain;
+    bool back;
 };
-static const struct message_field news_fields[] = { F_BARE(struct domain_news, domain), { 0 } };
+static const struct message_field news_fields[] = {
+    F_BARE(struct domain_news, domain),
+    F_BOOL(struct domain_news, back),
+    { 0 },
+};
 
-static void lost_run(struct worker *w, void *message, const struct message_from *from)
+static void news_run(struct worker *w, void *message, const struct message_from *from)
 {
     const struct domain_news *m = message;
     (void)from;
-    EMIT(worker.domain_lost, w, m->domain, (slice){ 0 });
+    if (m->back)
+        EMIT(worker.domain_back, w, m->domain);
+    else
+        EMIT(worker.domain_lost, w, m->domain, (slice){ 0 });
 }
-static const struct message_row lost_message = {
+static const struct message_row news_message = {
     .id = 125,
     .scope = MESSAGE_CLUSTER,
-    .name = "domain-lost",
+    .name = "domain-news",
     .size = sizeof(struct domain_news),
     .fields = news_fields,
-    .run = lost_run,
+    .run = news_run,
 };
 
-static void back_run(struct worker *w, void *message, const struct message_from *from)
+static void watch_tell(const struct watch *d, bool back)
 {
-    const struct domain_news *m = message;
-    (void)from;
-    EMIT(worker.domain_back, w, m->domain);
-}
-static const struct message_row back_message = {
-    .id = 126,
-    .scope = MESSAGE_CLUSTER,
-    .name = "domain-back",
-    .size = sizeof(struct domain_news),
-    .fields = news_fields,
-    .run = back_run,
-};
-
-static void tell_all(const struct watch *d, const struct message_row *row)
-{
-    each_home(d->worker, row, &(struct domain_news){ watch_domain(d) }, &(struct asker){ 0 });
+    each_home(d->worker, &news_message, &(struct domain_news){ watch_domain(d), back },
+              &(struct asker){ 0 });
 }
 
 /* At the home of a domain. */
@@ -235,7 +227,7 @@ static void watch_alive(struct watch *d)
              LOG_I("failed_s", (int64_t)((now - d->failing_us) / 1000000)));
     d->back_us = now;
     watch_is_fine(d);
-    tell_all(d, &back_message);
+    watch_tell(d, true);
 }
 
 static void watch_failed(struct watch *d)
@@ -254,7 +246,7 @@ static void watch_failed(struct watch *d)
                  LOG_C("hint", domain_is_component(d->worker, watch_domain(d))
                                    ? "no connection of its component serves it"
                                    : "`musterctl s2s list` shows why it cannot be reached"));
-        tell_all(d, &lost_message);
+        watch_tell(d, false);
     }
 }
 
@@ -285,28 +277,10 @@ bool remote_domain_is_barred(struct worker *w, const struct stanza *error)
                              jid_split(stanza_from(error)).domain);
 }
 
-/* What this server says itself for a server that it does not reach, or that it does not let the
- * request go to. Every other answer comes from there. */
-enum domain_answer remote_domain_answer(const struct stanza *reply)
+bool remote_domain_answered(const struct worker *w, const struct stanza *reply)
 {
-    if (reply == NULL)
-        return DOMAIN_FROM_HERE;
-    if (reply->type != TYPE_ERROR)
-        return DOMAIN_FROM_THERE;
-    switch (stanza_condition(reply)) {
-    case SE_REMOTE_SERVER_NOT_FOUND:
-    case SE_REMOTE_SERVER_TIMEOUT:
-        return DOMAIN_FROM_HERE;
-    case SE_NOT_ALLOWED:         /* also s2s.policy */
-    case SE_RESOURCE_CONSTRAINT: /* also a full queue */
-        return DOMAIN_FROM_ANYWHERE;
-    case SE_POLICY_VIOLATION: /* also a blocked address, which is none of a domain */
-    case SE_INTERNAL_SERVER_ERROR:
-        return memchr(reply->from, '@', reply->from_bare_len) == NULL ? DOMAIN_FROM_THERE
-                                                                      : DOMAIN_FROM_ANYWHERE;
-    default:
-        return DOMAIN_FROM_THERE;
-    }
+    return reply != NULL &&
+           (reply->arrived || remote_known(w, jid_split(stanza_from(reply)).domain));
 }
 
 static void watch_pinged(struct worker *w, void *arg, const struct stanza *reply)
@@ -315,18 +289,10 @@ static void watch_pinged(struct worker *w, void *arg, const struct stanza *reply
     ensure(w == d->worker && d->asking);
     d->ask = NULL;
     d->asking = false;
-    switch (remote_domain_answer(reply)) {
-    case DOMAIN_FROM_THERE:
+    if (remote_domain_answered(w, reply))
         watch_alive(d);
-        break;
-    case DOMAIN_FROM_HERE:
+    else
         watch_failed(d);
-        break;
-    case DOMAIN_FROM_ANYWHERE:
-        if (d->state != WATCH_FINE)
-            watch_failed(d);
-        break;
-    }
 }
 
 static void watch_ping(struct watch *d)
@@ -452,35 +418,6 @@ static const struct message_field signal_fields[] = {
     { 0 },
 };
 
-/* Its server may be there, and have forgotten everything. */
-static void watch_broken(struct watch *d)
-{
-    uint16_t random;
-    watch_failed(d);
-    rand_bytes(&random, sizeof random);
-    if (d->state == WATCH_FAILING)
-        watch_after(d, 500 + random % 1000);
-}
-
-static void watch_heard(struct watch *d)
-{
-    if (d->state == WATCH_FAILING)
-        d->failing_us =
-            domains_now(d->worker); /* it tells us what changes, if it does not answer */
-    else
-        watch_alive(d);
-}
-
-static void watch_resumed(struct watch *d)
-{
-    if (d->state == WATCH_FAILING) {
-        log_info(&log_domains, LOG_EV("domain.resumed"), LOG_S("domain", watch_domain(d)));
-        watch_is_fine(d);
-    } else {
-        watch_alive(d);
-    }
-}
-
 /* A component has come: whatever it knew before, it may have forgotten. */
 static void watch_came(struct worker *w, slice domain)
 {
@@ -492,7 +429,7 @@ static void watch_came(struct worker *w, slice domain)
     }
     d = watch_make(w, domain, worker_node(w)->domains[0]);
     if (d != NULL)
-        tell_all(d, &back_message);
+        watch_tell(d, true);
 }
 
 static void signal_run(struct worker *w, void *message, const struct message_from *from)
@@ -506,22 +443,20 @@ static void signal_run(struct worker *w, void *message, const struct message_fro
     }
     if (d == NULL)
         return;
-    switch ((enum domain_sign)m->sign) {
-    case DOMAIN_UP:
-        watch_alive(d);
-        break;
-    case DOMAIN_FAILED:
+    bool failing = d->state == WATCH_FAILING;
+    if (m->sign == DOMAIN_FAILED) {
         watch_failed(d);
-        break;
-    case DOMAIN_BROKEN:
-        watch_broken(d);
-        break;
-    case DOMAIN_HEARD:
-        watch_heard(d);
-        break;
-    case DOMAIN_RESUMED:
-        watch_resumed(d);
-        break;
+    } else if (m->sign == DOMAIN_BROKEN) { /* it may be there, and have forgotten everything */
+        watch_failed(d);
+        if (!failing && d->state == WATCH_FAILING)
+            watch_after(d, watch_look_ms() / 8);
+    } else if (m->sign == DOMAIN_HEARD && failing) {
+        d->failing_us = domains_now(w); /* it tells us what changes, if it does not answer */
+    } else if (m->sign == DOMAIN_RESUMED && failing) {
+        log_info(&log_domains, LOG_EV("domain.resumed"), LOG_S("domain", watch_domain(d)));
+        watch_is_fine(d);
+    } else {
+        watch_alive(d);
     }
 }
 static const struct message_row signal_message = {
@@ -699,8 +634,8 @@ const struct feature remote_domains_feature = {
         (struct setting *const[]){ &ping_after, &ping_timeout, &lost_after, &back_pause, NULL },
     .metrics = (struct metric *const[]){ &domains_lost, NULL },
     .logs = (struct log_area *const[]){ &log_domains, NULL },
-    .messages = (const struct message_row *const[]){ &lost_message, &back_message, &held_message,
-                                                     &signal_message, NULL },
+    .messages =
+        (const struct message_row *const[]){ &news_message, &held_message, &signal_message, NULL },
     .foreign.changed = domains_rules_changed,
     .worker.slot = &slot,
     .worker.start = domains_worker_start,

@@ -50,13 +50,9 @@ void remote_domain_seen(struct worker *w, slice domain, enum domain_sign sign);
 /* DOMAIN_HEARD, not too often. told_us: of the caller, for this domain; 0 at first. */
 void remote_domain_heard(struct worker *w, slice domain, uint64_t *told_us);
 
-/* Where the answer to a request to a foreign domain, or to an address there, comes from. */
-enum domain_answer {
-    DOMAIN_FROM_THERE,
-    DOMAIN_FROM_HERE,    /* this server, which does not reach it; also: no answer in time */
-    DOMAIN_FROM_ANYWHERE /* either of them */
-};
-enum domain_answer remote_domain_answer(const struct stanza *reply); /* NULL: there is none */
+/* Whether the reply to a request to another domain, or to an address there, comes from there; else
+ * this server has made it. NULL: there is none. */
+bool remote_domain_answered(const struct worker *w, const struct stanza *reply);
 /* Whether an error is of this server, and says that what it answers could not be sent to a foreign
  * domain: there was no room, or its server was not reached in time. */
 bool remote_domain_is_unsent(const struct worker *w, const struct stanza *error);

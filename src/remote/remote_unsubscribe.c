@@ -55,7 +55,7 @@ static void unconfirmed_answered(struct worker *w, void *arg, const struct stanz
     struct core *c = core_of(w);
     ensure(w == u->worker && c->asked > 0);
     c->asked--;
-    if (remote_domain_answer(reply) == DOMAIN_FROM_THERE) {
+    if (remote_domain_answered(w, reply)) {
         roster_out_confirmed(w, u->sender, u->rcpt, u->words);
         c->unconfirmed_ms = 0;
     } else {

@@ -481,7 +481,7 @@ OTHERS = (WRITTEN - {"frozen.bytes"}) | {
     "pubsub_node.config", "pubsub_node.node", "pubsub_subscription.subid",
     "push.device", "push.node", "push.resource", "reader.name",
     "report.ids", "report.reason", "report.text", "reserved.name", 
-    "room.name", "room_abroad.nick", "room_administrator.description",
+    "room.name", "room_remote.nick", "room_administrator.description",
     "room_administrator.nick", "room_affiliation.nick", "room_affiliation.reason",
     "room_hat.title", "room_hat.uri", "room_vcard.hashes", "room_vcard.vcard",
     "roster.name", "schema.feature", "seal.mark",
