@@ -13,6 +13,7 @@
 #include "base/alarm.h"
 #include "base/arena.h"
 #include "base/ensure.h"
+#include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/setting.h"
@@ -57,6 +58,7 @@ static struct alarm unused_alarm = {
     .settings = "federation.mail-address",
     .also = "DuplicateDirectoryURI",
 };
+static struct log_area log_mail_address = { .name = "mail-address" };
 static unsigned worker_slot;
 
 /* The last column: how many other accounts have this address as their own. */
@@ -83,7 +85,8 @@ static slice name_mail(const void *item) { return ((const struct name *)item)->m
 struct book {
     struct arena *arena;
     struct map by_jid, by_mail;          /* the first has those that are in use, the second all */
-    char unused[2 * ALARM_DETAIL_BYTES]; /* one that is not, and why; empty: all are */
+    uint32_t shared;                     /* addresses that are not in use */
+    char unused[2 * ALARM_DETAIL_BYTES]; /* one of them, and why; empty: all are */
 };
 
 static struct {
@@ -117,6 +120,7 @@ static void book_add(struct book *b, slice jid, slice mail, bool taken)
     struct name *n = arena_new(b->arena, struct name, 1), *other = map_get(&b->by_mail, mail);
     *n = (struct name){ .jid = slice_dup(b->arena, jid), .mail = slice_dup(b->arena, mail) };
     n->shared = taken || other != NULL;
+    b->shared += n->shared && (other == NULL || !other->shared);
     if (n->shared)
         snprintf(b->unused, sizeof b->unused, "%.*s: %.*s and %.*s", SLICE_ARG(mail),
                  SLICE_ARG(jid), SLICE_ARG(taken ? mail : other->jid));
@@ -158,6 +162,8 @@ static void book_use(struct book *b)
         alarm_raise(&unused_alarm, slice_of(b->unused));
     else
         alarm_clear(&unused_alarm);
+    log_info(&log_mail_address, LOG_EV("mail-address.read"), LOG_I("used", b->by_jid.count),
+             LOG_I("shared", b->shared));
     pthread_rwlock_wrlock(&names.lock);
     struct book *old = names.book;
     names.book = b;
@@ -346,6 +352,7 @@ const struct feature mail_address_feature = {
     .parts = PART_MESSAGE | PART_PRESENCE | PART_REQUEST | PART_ACCOUNT,
     .settings = (struct setting *const[]){ &mail_address, NULL },
     .alarms = (struct alarm *const[]){ &unused_alarm, NULL },
+    .logs = (struct log_area *const[]){ &log_mail_address, NULL },
     .messages = (const struct message_row *const[]){ &reload_message, NULL },
     .schema = &schema,
     .account.profile_changed = mail_profile_changed,

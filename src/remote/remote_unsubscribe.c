@@ -14,7 +14,8 @@
 
 enum { ANSWER_MS = 60 * 1000, BACK_MS = 1000 };
 
-/* A row whose words have been said. */
+/* A row whose words have been said. Its domain is held (im/remote_domains.h), so that this worker
+ * hears when it is back. */
 struct unconfirmed {
     struct worker *worker;
     unsigned words;
@@ -55,6 +56,7 @@ static void unconfirmed_answered(struct worker *w, void *arg, const struct stanz
     struct core *c = core_of(w);
     ensure(w == u->worker && c->asked > 0);
     c->asked--;
+    remote_domain_release(w, jid_split(u->rcpt).domain, jid_split(u->sender).domain);
     if (remote_domain_answered(w, reply)) {
         roster_out_confirmed(w, u->sender, u->rcpt, u->words);
         c->unconfirmed_ms = 0;
@@ -82,6 +84,7 @@ static void unconfirmed_ask(struct worker *w, slice sender, slice rcpt, unsigned
                                       .timeout_ms = ANSWER_MS,
                                       .drop = unconfirmed_drop };
     core_of(w)->asked++;
+    remote_domain_hold(w, jid_split(u->rcpt).domain, jid_split(u->sender).domain);
     if (ask_send(w, &ping, unconfirmed_answered, u) == NULL)
         unconfirmed_answered(w, u, NULL);
 }

@@ -371,3 +371,45 @@ def test_what_could_not_be_stored_is_told_again(server, alice, bob, kind):
         for what in ("INSERT", "UPDATE"):
             db.execute(f"DROP TRIGGER no_{what}")
     bob.expect(f"<presence from='alice@localhost' type='{kind}'/>")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_probe_while_the_grant_is_being_stored(make_server, disk, workers):
+    """Bob takes back that alice sees him, she asks again, and he grants it. While that is being
+    stored another client of hers comes, and he is asked for his presence (RFC 6121 §4.3.2): the
+    answer is that of the roster with the grant."""
+    server = make_server("alice", "bob", workers=workers, disk=disk)
+    server.ask_about_each_other("alice", "bob")
+    server.befriend("alice", "bob")
+    for round_ in range(3):
+        alice, second = server.client("alice", f"a{round_}"), server.login("alice", f"c{round_}")
+        bob = server.client("bob", f"b{round_}")
+        disk.turn(write_ms=30)
+
+        def edits(client, count):
+            for number in range(count):
+                item = f"<item jid='nobody@localhost' name='{number}'/>"
+                client.send(f"<iq type='set' id='r{number}'>{ROSTER.format(item)}</iq>")
+
+        bob.send("<presence to='alice@localhost' type='unsubscribed'/>")
+        alice.send("<presence to='bob@localhost' type='subscribe'/>")
+        edits(alice, 25)  # so that what bob took back waits
+        bob.expect("<presence from='alice@localhost' type='subscribe'/>")
+        edits(bob, 8)
+        bob.send("<presence to='alice@localhost' type='subscribed'/>")
+        bob.ping()
+        second.available()
+        second.ping()
+        alice.expect("<iq id='r24'/>")
+        disk.turn(write_ms=0)
+        bob.result("set", ROSTER.format("<item jid='nobody@localhost' name='last'/>"))
+
+        def states():
+            return [next(item["subscription"] for item in server.rows("contact", "list", owner)
+                         if item["jid"] == contact)
+                    for owner, contact in (("alice@localhost", "bob@localhost"),
+                                           ("bob@localhost", "alice@localhost"))]
+
+        until("they see each other", lambda: states() == ["both", "both"])
+        for client in alice, second, bob:
+            client.close()

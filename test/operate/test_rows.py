@@ -51,7 +51,7 @@ BOUNDED = {
     "user vcard": "500 lines", "webhook events": "the events of the program",
     "webhook list": "32 webhooks"}
 ONE_ROW = {"admin show", "alarm show", "audit verify", "cert monitor",
-           "domain show", "federation address", "get", "group show", "job show", "node show",
+           "domain show", "get", "group show", "job show", "node show",
            "role show", "room show", "snmp show", "status", "template show", "token show",
            "upload quota",
            "user archive", "user count", "user last", "user photo",

@@ -78,12 +78,11 @@ CONTENT = """admin_factor.name admin_recovery.name administrator.name administra
     report.reporter report.text reserved.name room.creator room.domain room.jid     room.name
     room.subject room_administrator.description room_administrator.jid
     component_shown.component component_shown.contact component_shown.jid
-    room_abroad.jid room_abroad.nick room_abroad.presence room_abroad.room
+    room_remote.jid room_remote.nick room_remote.presence room_remote.room
     room_administrator.nick room_affiliation.jid room_affiliation.nick room_affiliation.reason
     room_alias.domain room_hat.jid room_hat.title room_hat.uri room_vcard.hashes
     room_vcard.vcard     roster.in_groups roster.jid roster.name roster.request
     roster_out.rcpt roster_out.sender     roster_out.stanza frozen.jid
-    farewell.mail farewell.rcpt farewell.sender
     frozen.kind schema.feature shared_group.name shared_group.shown shared_group_member.jid
     shared_group_member.name shared_group_rule.field shared_group_rule.name
     account_template.department account_template.description account_template.federation

@@ -12,8 +12,8 @@ from harness.muc import Room, Seen
 from harness.wire import Wire
 from rooms.test_config import hide
 from rooms.test_ping import DOMAIN, SECRET
-from federation.test_s2s_across_lost import join, metric
-from federation.test_s2s_seats import SHORT, part
+from federation.test_remote_presence import metric
+from federation.test_remote_rooms import SHORT, join, part
 
 TIGHT = {**SHORT, "s2s.retry-for": "1h", "s2s.resume-for": "none", "s2s.bidi": "off",
          "muc.message-burst": "1000"}

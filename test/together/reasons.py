@@ -37,18 +37,16 @@ ALONE = {
                  "carbons, contact lists, blocking and two nodes)",
     "s2s-lists": "routes and demands of s2s, which a seed has not (federation/test_s2s_routes.py, "
                  "federation/test_s2s_trust.py)",
-    "farewell": "it acts when an account is deleted or renamed that has contacts on other servers, "
-                "and tells them alone (federation/test_s2s_farewell.py)",
-    "abroad": "nothing is abroad where s2s.policy is off; a seed has one server "
-              "(test_s2s_across*.py have two, Prosody and ejabberd)",
-    "contacts_abroad": "the same: it acts on the presence of contacts on other servers alone, by "
+    "remote_domains": "there are no other domains where s2s.policy is off; a seed has one server "
+                      "(federation/test_remote_*.py have two, Prosody and ejabberd)",
+    "remote_contacts": "the same: it acts on the presence of contacts on other servers alone, by "
                        "presence and probes that others see as from there",
     "component_shown": "it acts when a component connects that was not connected, by presence that "
                        "others see as of sessions that have ended (test_component_lost.py)",
-    "muc_abroad": "the same: it removes occupants of other servers alone, as an error to a message "
+    "muc_remote": "the same: it removes occupants of other servers alone, as an error to a message "
                   "does",
-    "muc_abroad_seats": "the same: it keeps the seats of occupants of other servers over a restart "
-                        "(federation/test_s2s_seats.py)",
+    "muc_remote_seats": "the same: it keeps the seats of occupants of other servers over a restart "
+                        "(federation/test_remote_rooms.py)",
     "muc_missed": "the same: it sends presence again to occupants of other servers alone "
                   "(rooms/test_ghosts.py)",
     "muc_removed": "the same: it tells occupants of other servers alone that they were removed "

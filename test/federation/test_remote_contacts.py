@@ -1,13 +1,25 @@
-"""Messages of strangers on another server need approval (federation.stranger-messages): who passes,
-who is refused and how, and what has to be left of a message that is refused, which is nothing."""
+"""Contacts on other servers: subscriptions that outlast failures, what contacts are told when an
+account is deleted or gets another address, and which strangers may write (federation.
+stranger-messages)."""
 import pytest
 
 from harness import across, muc, xml
-from harness.across import CARBONS, ONE, OTHER, archived
+from harness.across import ONE, OTHER
 from harness.client import until
 from harness.component import Component
+from harness.imports import server_data
 from harness.muc import Room
+from federation.test_s2s_across import CARBONS, archived
+from operate.test_rename import rename
 
+SOON = {"s2s.retry-for": "1s", "s2s.lost-after": "2s", "register.enabled": "on"}
+PASSWORD = "another-one-1"
+CANCEL = ("<query xmlns='jabber:iq:register'><x xmlns='jabber:x:data' type='submit'>"
+          "<field var='FORM_TYPE'><value>jabber:iq:register:cancel</value></field>"
+          "<field var='username'><value>alice</value></field>"
+          "<field var='password'><value>secret</value></field></x></query>")
+REGISTER = ("<query xmlns='jabber:iq:register'><username>alice</username>"
+            f"<password>{PASSWORD}</password></query>")
 SETTING = "federation.stranger-messages"
 PUBSUB = "http://jabber.org/protocol/pubsub"
 DIRECT = "jabber:x:conference"
@@ -15,14 +27,325 @@ DIRECT = "jabber:x:conference"
 
 @pytest.fixture
 def servers(make_server, tmp_path):
-    servers = across.start(make_server, tmp_path)
+    return across.start(make_server, tmp_path, settings=SOON)
+
+
+@pytest.fixture
+def friends(servers):
+    one, other = servers
+    alice, bob = one.client("alice", "a"), other.client("bob", "b")
+    across.befriend(alice, bob)
+    for client in alice, bob:
+        client.drain()
+    return alice, bob
+
+
+# --- requests and answers that were lost ---
+
+
+def part(one, other):
+    """Neither reaches the other one: also what goes back on its stream is lost."""
+    across.route(one, OTHER, 1)
+    across.route(other, ONE, 1)
+    other.ctl("s2s", "close", ONE)
+    until("no stream", lambda: not [row for server in (one, other)
+                                    for row in server.rows("s2s", "list")
+                                    if row["state"] == "up"])
+
+
+def join(one, other):
+    across.route(one, OTHER, other.s2s_port)
+    across.route(other, ONE, one.s2s_port)
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_request_that_was_lost_is_said_again(servers, victim):
+    """The server that asks, or the one that is asked, is killed before the answer is there."""
+    one, other = servers
+    alice = one.client("alice")
+    across.roster_of(alice)
+    across.route(one, OTHER, 1)
+    alice.send(f"<presence to='bob@{OTHER}' type='subscribe'/>")
+    alice.expect(f"<iq type='set'><query xmlns='{xml.ROSTER}'><item jid='bob@{OTHER}' "
+                 "subscription='none' ask='subscribe'/></query></iq>")
+    servers[victim].kill()
+    servers[victim].start()
+    across.route(one, OTHER, other.s2s_port)
+    if victim == 1:
+        alice.close()
+    alice = one.client("alice")
+    across.roster_of(alice)
+    bob = other.client("bob")
+    across.roster_of(bob)
+    bob.expect(f"<presence from='{alice.bare}' type='subscribe'/>")
+    bob.send(f"<presence to='{alice.bare}' type='subscribed'/>")
+    alice.expect(f"<presence from='{bob.bare}' type='subscribed'/>")
+    until("agreement", lambda: (across.roster_of(alice)[bob.bare],
+                                across.roster_of(bob)[alice.bare]) == (("to", None),
+                                                                       ("from", None)))
+
+
+def test_a_denial_while_we_were_away(servers, friends):
+    """The answer to our probe says it."""
+    one, other = servers
+    alice, bob = friends
+    part(one, other)
+    bob.send(f"<presence to='{alice.bare}' type='unsubscribed'/>")
+    bob.expect(f"<iq type='set'><query xmlns='{xml.ROSTER}'><item jid='{alice.bare}' "
+               "subscription='to'/></query></iq>")
+    until("an answer", lambda: "s2s.failed" in other.log())
+    join(one, other)
+    second = one.client("alice", "second")
+    across.roster_of(second)
+    until("agreement", lambda: across.roster_of(second)[bob.bare] == ("from", None))
+
+
+# --- the end of an account ---
+
+
+def rows(server):
+    """What contacts on other servers have not confirmed."""
+    with server.database(read_only=True) as db:
+        return db.execute("SELECT sender, rcpt FROM roster_out WHERE axis = 0").fetchall()
+
+
+def told(bob):
+    bob.expect("<presence from='alice@one.test' type='unsubscribe'/>")
+    bob.expect("<presence from='alice@one.test' type='unsubscribed'/>")
+    assert across.roster_of(bob)["alice@one.test"] == ("none", None)
+
+
+def gone(server, client, how):
+    if how == "command":
+        server.ctl("user", "del", client.bare)
+    elif how == "cancel":
+        client.iq("set", CANCEL)
+    else:
+        client.close()
+        server.clients.clear()
+        server.stop()
+        assert rename(server, client.bare, "alicia@one.test").returncode == 0
+        server.start()
+
+
+@pytest.mark.parametrize("how", ["command", "cancel", "rename"])
+def test_the_next_account_inherits_nothing(servers, friends, how):
+    one, other = servers
+    alice, bob = friends
+    gone(one, alice, how)
+    told(bob)
+    until("no rows", lambda: not rows(one))
+    assert one.connect().iq("set", REGISTER).get("type") == "result"
+    alice = one.connect("alice", password=PASSWORD).login("PLAIN", "next").available()
+    assert across.roster_of(alice) == {}
+    alice.send("<presence to='bob@other.test' type='probe'/>")
+    bob.send("<presence><show>xa</show></presence>")
+    across.mark(bob, alice)
+    alice.expect_nothing("<presence from='bob@other.test/b'/>")
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_server_that_is_back_later_is_told(servers, friends, killed):
+    one, other = servers
+    alice, bob = friends
+    bob.close()
+    other.clients.clear()
+    other.stop()
+    one.ctl("user", "del", alice.bare)
+    if killed:
+        one.kill()
+        one.start()
+    carol = one.client("carol")
+    carol.send("<message to='dave@other.test' type='headline' id='h'><body>given up</body>"
+               "</message>")
+    carol.expect("<message type='error' id='h'/>")
+    assert rows(one) == [("alice@one.test", "bob@other.test")]
+    other.start()
+    until("no rows", lambda: not rows(one))
+    assert across.roster_of(other.client("bob", "b"))["alice@one.test"] == ("none", None)
+
+
+def test_a_server_that_is_killed_behind_its_answer_tells_it_later(servers, friends):
+    one, other = servers
+    alice, bob = friends
+    one.ctl("user", "del", alice.bare)
+    one.kill()
+    one.start()
+    told(bob)
+    until("no rows", lambda: not rows(one))
+
+
+def test_a_contact_is_told_what_was_and_a_stranger_nothing(servers):
+    """Dave has only asked: he does not learn that there was an account."""
+    one, other = servers
+    alice, bob, dave = one.client("alice", "a"), other.client("bob", "b"), other.client("dave", "d")
+    for client in alice, bob, dave:
+        across.roster_of(client)
+    bob.send("<presence to='alice@one.test' type='subscribe'/>")
+    alice.expect("<presence from='bob@other.test' type='subscribe'/>")
+    alice.send("<presence to='bob@other.test' type='subscribed'/>")
+    bob.expect("<presence from='alice@one.test' type='subscribed'/>")
+    dave.send("<presence to='alice@one.test' type='subscribe'/>")
+    alice.expect("<presence from='dave@other.test' type='subscribe'/>")
+    for client in bob, dave:
+        client.drain()
+    one.ctl("user", "del", alice.bare)
+    bob.expect("<presence from='alice@one.test' type='unsubscribed'/>")
+    until("no rows", lambda: not rows(one))
+    across.mark(one.client("carol"), dave)
+    for client in bob, dave:
+        client.expect_nothing("<presence from='alice@one.test' type='unsubscribe'/>")
+    dave.expect_nothing("<presence from='alice@one.test' type='unsubscribed'/>")
+    assert across.roster_of(dave)["alice@one.test"] == ("none", "subscribe")
+
+
+def is_still_there(server):
+    """The contact whose server is stopped has a row, also when what was sent behind the ping has
+    got its error."""
+    carol = server.client("carol")
+    carol.send("<message to='dave@other.test' type='headline' id='h'><body>behind</body></message>")
+    carol.expect("<message type='error' id='h'/>")
+    assert rows(server) == [("alice@one.test", "bob@other.test")]
+
+
+def test_what_this_server_refuses_itself_is_no_answer(servers, friends):
+    one, other = servers
+    alice, bob = friends
+    bob.close()
+    other.clients.clear()
+    other.stop()
+    one.ctl("user", "del", alice.bare)
+    one.ctl("federation", "block", across.OTHER)
+    is_still_there(one)
+    one.restart()
+    is_still_there(one)
+    one.ctl("federation", "allow", across.OTHER)
+    other.start()
+    one.restart()
+    until("no rows", lambda: not rows(one))
+    assert across.roster_of(other.client("bob", "b"))["alice@one.test"] == ("none", None)
+
+
+@pytest.mark.parametrize("how", ["federation", "blocks"])
+def test_what_the_next_account_may_not_send_is_said(servers, friends, how):
+    """Rules of the next account and its block list are not those of the last one."""
+    one, other = servers
+    alice, bob = friends
+    bob.close()
+    other.clients.clear()
+    other.stop()
+    one.ctl("user", "del", alice.bare)
+    one.add_user("alice")
+    if how == "federation":
+        one.ctl("federation", "set", "alice@one.test", "off")
+    else:
+        one.client("alice", "next").result(
+            "set", "<block xmlns='urn:xmpp:blocking'><item jid='bob@other.test'/></block>")
+    other.start()
+    one.restart()
+    until("no rows", lambda: not rows(one))
+    assert across.roster_of(other.client("bob", "b"))["alice@one.test"] == ("none", None)
+
+
+def test_of_an_emptied_account_nothing_is_said_at_once(servers, friends):
+    """An import fills it again."""
+    one, other = servers
+    alice, bob = friends
+    one.ctl("user", "del", alice.bare, "--keep-address")
+    one.restart()
+    bob.ping()
+    assert rows(one) == [("alice@one.test", "bob@other.test")]
+    assert across.roster_of(bob)["alice@one.test"] == ("both", None)
+
+
+def test_an_emptied_account_that_is_enabled_is_for_somebody_else(servers, friends):
+    """Contacts on other servers are told at once."""
+    one, other = servers
+    alice, bob = friends
+    one.ctl("user", "del", alice.bare, "--keep-address")
+    assert len(rows(one)) == 1
+    one.ctl("user", "enable", alice.bare)
+    told(bob)
+    until("no rows", lambda: not rows(one))
+
+
+@pytest.mark.parametrize("new, bobs", [("both", "both"), ("to", "from"), ("from", "to"),
+                                       ("none", "none")])
+def test_a_contact_keeps_what_the_new_list_has(servers, friends, tmp_path, new, bobs):
+    """The account is replaced by an import; a direction that it does not bring back ends."""
+    one, other = servers
+    alice, bob = friends
+    path = tmp_path / "in.xml"
+    path.write_text(server_data(
+        "<user name='alice' password='secret'><query xmlns='jabber:iq:roster'><item "
+        f"jid='bob@other.test' subscription='{new}'/></query></user>", host="one.test"))
+    one.bring("xep0227", str(path), "--replace")
+    one.clients.clear()
+    until("no rows", lambda: not rows(one))
+    alice = one.connect("alice").login("PLAIN", "a")
+    assert across.roster_of(alice) == {"bob@other.test": (new, None)}
+    alice.available()
+    alice.send("<message to='bob@other.test'><body>behind</body></message>")
+    bob.expect("<message><body>behind</body></message>")
+    until("no rows", lambda: not rows(one))
+    assert across.roster_of(bob)["alice@one.test"] == (bobs, None)
+    bob.drain()
+    bob.send("<presence><show>xa</show></presence>")
+    across.mark(bob, alice)
+    shown = "<presence from='bob@other.test/b'><show>xa</show></presence>"
+    alice.expect(shown) if new in ("both", "to") else alice.expect_nothing(shown)
+
+
+def rename_online(one, alice, new="alicia@one.test"):
+    """While its client is online, with the words that are still to be said."""
+    one.stop()
+    assert rename(one, alice.bare, new).returncode == 0
+    one.start()
+
+
+def test_who_saw_a_renamed_account_hears_of_the_address_that_it_saw(servers, friends):
+    """It stays a contact without a subscription: each side asks the other one again."""
+    one, other = servers
+    alice, bob = friends
+    rename_online(one, alice)
+    bob.expect("<presence from='alice@one.test' type='unavailable'/>")
+    told(bob)
+    until("no rows", lambda: not rows(one))
+    alicia = one.client("alicia", "a")
+    assert across.roster_of(alicia) == {"bob@other.test": ("none", None)}
+    across.mark(alicia, bob)
+    assert not [e for e in bob.inbox if "alicia" in e.get("from", "")]
+    across.befriend(alicia, bob)
+
+
+@pytest.mark.parametrize("asks", ["alice", "bob"])
+def test_a_request_ends_when_its_account_is_renamed(servers, asks):
+    one, other = servers
+    alice, bob = one.client("alice", "a"), other.client("bob", "b")
+    across.roster_of(alice)
+    across.roster_of(bob)
+    asker, asked = (alice, bob) if asks == "alice" else (bob, alice)
+    asker.send(f"<presence to='{asked.bare}' type='subscribe'/>")
+    asked.expect(f"<presence from='{asker.bare}' type='subscribe'/>")
+    rename_online(one, alice)
+    alicia = one.client("alicia", "a")
+    kept = {"bob@other.test": ("none", None)} if asks == "alice" else {}
+    assert across.roster_of(alicia) == kept
+    across.befriend(alicia, bob)
+
+
+# --- messages of strangers need approval ---
+
+
+@pytest.fixture
+def careful(servers):
     servers[0].ctl("set", SETTING, "approval")
     return servers
 
 
 @pytest.fixture
-def users(servers):
-    return servers[0].client("alice", "a"), servers[1].client("bob", "b")
+def users(careful):
+    return careful[0].client("alice", "a"), careful[1].client("bob", "b")
 
 
 def write(sender, to, ident, inner="<body>hi</body>", kind="chat"):
@@ -53,14 +376,6 @@ def rule(jid, action):
 def refusals(server):
     return sum(row["value"] for row in server.rows("metrics")
                if row["name"] == "muster_federation_refused" and row["label"] == "why=approval")
-
-
-# --- who is asked, and who answers ---
-
-
-def test_a_stranger_is_heard_if_nothing_is_set(make_server, tmp_path):
-    one, other = across.start(make_server, tmp_path)
-    is_heard(other.client("bob"), one.client("alice"))
 
 
 def test_a_stranger_writes_when_the_user_has_accepted_the_request(users):
@@ -125,15 +440,6 @@ def test_the_policy_of_the_user_decides(users, words, inner, heard):
         is_refused(bob, alice.bare)
 
 
-@pytest.mark.parametrize("approval", ["automatic", "ask"])
-def test_the_setting_of_the_server_grants_nothing_to_strangers_elsewhere(servers, users, approval):
-    alice, bob = users
-    servers[0].ctl("set", "presence.approval", approval)
-    is_refused(bob, alice.bare)
-    policy(alice, others="allow")
-    is_heard(bob, alice)
-
-
 def test_it_is_a_setting_of_a_domain_and_for_other_servers(servers, users):
     one, other = servers
     alice, bob = users
@@ -146,9 +452,6 @@ def test_it_is_a_setting_of_a_domain_and_for_other_servers(servers, users):
     one.ctl("set", f"{SETTING}@{ONE}", "approval")
     is_refused(dave, carol.bare)  # that she has got a message was not her doing
     is_heard(bob, alice, "answer")
-
-
-# --- what is refused, and how ---
 
 
 @pytest.mark.parametrize("kind, inner", [
@@ -192,7 +495,6 @@ def test_errors_of_strangers_come_without_other_content_only(users):
     write(alice, str(bob), "first")
     write(bob, str(alice), "echo", f"<body>hi</body>{error}", kind="error")
     alice.expect("<message type='error' id='echo'><body>hi</body></message>")
-
 
 ALL = [("chat", "<body>hi</body>"), ("normal", "<body>hi</body>"), ("headline", "<body>hi</body>"),
        ("groupchat", "<body>hi</body>")]
@@ -257,13 +559,6 @@ def test_nothing_is_left_of_what_was_refused(servers, users):
     second.expect(f"<message><received xmlns='{CARBONS}'/></message>")
 
 
-def test_errors_come_back(users):
-    """A message that the user has sent, and that could not be delivered."""
-    alice, _ = users
-    write(alice, f"nobody@{OTHER}", "lost")
-    alice.expect_error("service-unavailable", None, "<message type='error' id='lost'/>")
-
-
 def test_who_was_refused_counts_as_no_stranger_of_the_domain(servers, users):
     one, other = servers
     alice, bob = users
@@ -303,9 +598,6 @@ def test_several_recipients_may_answer(servers, users):
         is_heard(client, alice, client.name)
 
 
-# --- rooms and services ---
-
-
 def invite(sender, room, to, name="invite"):
     sender.send(f"<message to='{room}'><x xmlns='{muc.USER}'><{name} to='{to}'>"
                 f"<reason>from {sender.name}</reason></{name}></x></message>")
@@ -314,18 +606,6 @@ def invite(sender, room, to, name="invite"):
 def invitation(client, room, sender, name="invite"):
     return client.expect(f"<message from='{room}'><x xmlns='{muc.USER}'><{name}><reason>"
                          f"from {sender.name}</reason></{name}></x></message>")
-
-
-def test_a_room_elsewhere_is_heard_by_who_is_in_it(servers, users):
-    alice, bob = users
-    cave = Room("cave", OTHER)
-    cave.create(bob, "bob")
-    cave.enter(alice, "alice")
-    cave.say(bob, "to all")
-    cave.expect_body(alice, "bob", "to all")
-    cave.whisper(bob, "alice", "to you")
-    cave.expect_body(alice, "bob", "to you", kind="chat")
-    is_refused(bob, alice.bare)
 
 
 def test_invitations_to_rooms_elsewhere(servers, users):
@@ -392,39 +672,6 @@ def test_users_here_do_not_speak_for_strangers(servers, users):
     is_heard(bob, alice)
 
 
-def test_who_leaves_a_room_elsewhere_is_told_so(users):
-    alice, bob = users
-    cave = Room("cave", OTHER)
-    cave.create(bob, "bob")
-    cave.enter(alice, "alice")
-    cave.leave(alice, "alice", "bye")
-    cave.enter(alice, "alice")
-    cave.set_role(bob, "alice", "none", "go")
-    assert cave.gone(alice, "alice").codes == {110, 307}
-
-
-def test_a_service_here_that_is_switched_off_says_goodbye(servers, users):
-    one, _ = servers
-    alice, bob = users
-    cave = Room("cave", ONE)
-    cave.create(alice, "alice")
-    policy(alice, others="allow")
-    is_heard(bob, alice)
-    one.ctl("set", "federation.stranger-rate", "1")  # which has come
-    one.ctl("set", "muc.enabled", "off")
-    assert {110, 332} <= set(cave.gone(alice, "alice").codes)
-
-
-def test_who_was_invited_may_decline(servers, users):
-    alice, bob = users
-    cave = Room("cave", ONE)
-    cave.create(alice, "alice")
-    invite(alice, cave, bob.bare)
-    invitation(bob, cave, alice)
-    invite(bob, cave, alice.bare, "decline")
-    invitation(alice, cave, bob, "decline")
-
-
 @pytest.mark.parametrize("hidden", ["off", "on"])
 def test_no_invitation_comes_from_where_the_user_may_not_reach(servers, users, hidden):
     """federation set: also where the room hides who the inviter is."""
@@ -464,14 +711,3 @@ def test_components_of_this_server_are_no_strangers(make_server, tmp_path):
     gateway.send(f"<message from='x@icq.example.test' to='{alice.bare}' id='m'><body>x</body>"
                  "</message>")
     alice.expect("<message from='x@icq.example.test' id='m'/>")
-
-
-def test_what_is_set_lasts(servers, users):
-    alice, bob = users
-    across.befriend(alice, bob)
-    servers[0].restart()
-    alice = servers[0].client("alice", "a")
-    until("the link is there again", lambda: bob.iq(
-        "get", "<ping xmlns='urn:xmpp:ping'/>", to=ONE).get("type") == "result")
-    is_heard(bob, alice)
-    is_refused(bob, f"carol@{ONE}")
