@@ -9,9 +9,8 @@ from harness import across, federation, muc, xml
 from harness.across import ONE, OTHER
 from harness.client import follow, until
 from harness.federation import Peer
-from harness.muc import Room
 from harness.server import refusal
-from federation.test_s2s_across import BLOCKING, CARBONS, MAM, RECEIPTS, VERSION, pushed
+from federation.test_s2s_across import BLOCKING, RECEIPTS, VERSION, pushed
 
 DISCO = "http://jabber.org/protocol/disco#info"
 
@@ -150,30 +149,6 @@ def test_answers_to_what_no_client_sends(servers, users, tmp_path):
         bob.expect(f"<iq type='error' from='{bare}'/>")
 
 
-def test_copies_archive_and_blocking(servers, friends):
-    alice, bob = friends
-    phone = servers[0].client("alice", "phone")
-    phone.result("set", f"<enable xmlns='{CARBONS}'/>")
-    alice.send(f"<message to='{mail(bob)}' type='chat'><body>copied</body></message>")
-    copy = phone.expect(f"<message from='{alice.bare}'><sent xmlns='{CARBONS}'/></message>")
-    inner = next(copy.iter(f"{{{xml.CLIENT}}}message"), copy)
-    assert f"from={str(alice)!r}" in xml.canonical(copy) and inner is not None
-    bob.expect("<message><body>copied</body></message>")
-    for client, contact in (alice, mail(bob)), (bob, mail(alice)):
-        client.send(f"<iq type='set' id='q'><query xmlns='{MAM}'><x xmlns='jabber:x:data' "
-                    "type='submit'><field var='FORM_TYPE' type='hidden'>"
-                    f"<value>{MAM}</value></field><field var='with'><value>{contact}</value>"
-                    "</field></x></query></iq>")
-        client.expect("<iq id='q' type='result'/>")
-        assert [b.text for e in client.inbox if e.find(f"{{{MAM}}}result") is not None
-                for b in e.iter(f"{{{xml.CLIENT}}}body")] == ["copied"]
-        client.drain()
-    bob.result("set", f"<block xmlns='{BLOCKING}'><item jid='{mail(alice)}'/></block>")
-    alice.expect(f"<presence from='{mail(bob, 'b')}' type='unavailable'/>")
-    alice.send(f"<message to='{mail(bob)}' type='chat' id='m'><body>no</body></message>")
-    alice.expect(f"<message type='error' id='m' from='{mail(bob)}'/>")
-
-
 def test_inside_nothing_changes(servers, users):
     alice, bob = users
     carol = servers[0].client("carol", "c")
@@ -213,27 +188,6 @@ def test_an_address_of_two_accounts_is_not_used(servers, users):
         a["name"] == "federation.mail-address" for a in one.rows("alarm", "list")))
 
 
-def test_a_mail_address_counts_at_once_after_an_account_was_deleted(servers, users):
-    one, _ = servers
-    alice, bob = users
-    with read_again(one):
-        one.ctl("user", "del", alice.bare)
-    carol = one.client("carol", "c")
-    with read_again(one):
-        one.ctl("user", "set", carol.bare, "--email", f"new@{ONE}")
-    carol.send(f"<message to='{mail(bob)}' type='chat'><body>by</body></message>")
-    bob.expect(f"<message type='chat' from='new@{ONE}/c'><body>by</body></message>")
-
-
-def test_a_mail_address_of_another_domain_is_not_used(servers, users):
-    one, _ = servers
-    alice, bob = users
-    one.ctl("user", "set", alice.bare, "--email", "alice@elsewhere.test")
-    used(one, 1)
-    alice.send(f"<message to='{mail(bob)}' type='chat'><body>by</body></message>")
-    bob.expect(f"<message from='{alice}'><body>by</body></message>")
-
-
 def test_a_deleted_account_takes_its_leave(servers, friends):
     one, other = servers
     alice, bob = friends
@@ -260,18 +214,6 @@ def test_after_a_restart_and_when_it_is_switched_off(servers, friends):
         return bob.expect("<message><body>by</body></message>").get("from") == str(alice)
 
     until("the address is not used any more", writes_as_account)
-
-
-def test_what_waits_for_a_server_that_is_away(servers, users):
-    one, other = servers
-    alice, bob = users
-    other.stop()
-    alice.send(f"<message to='{mail(bob)}' type='chat'><body>waits</body></message>")
-    one.restart()
-    other.start()
-    one.ctl("s2s", "retry", OTHER)
-    bob = other.client("bob", "b")
-    bob.expect(f"<message from='{mail(alice, 'a')}'><body>waits</body></message>")
 
 
 def test_over_one_stream_of_both_directions(servers, users):
@@ -360,21 +302,6 @@ def test_operators_are_told_whose_mail_address_it_is(servers, tmp_path):
                     ("user", "invite", "--username", name, "--domain", ONE)):
         assert f"mail address of {alice}" in refusal(one, *command)
     assert not any(r["jid"] == MAIL["alice"] for r in one.rows("user", "list"))
-
-
-def test_an_account_that_is_there_is_replaced_whoever_has_its_address(servers, tmp_path):
-    """Else it could not be imported again, after somebody got its address as a mail address."""
-    one, _ = servers
-    one.ctl("user", "set", f"alice@{ONE}", "--email", f"carol@{ONE}")
-    used(one, 1, shared=1)
-    file = tmp_path / "users.xml"
-    file.write_text("<?xml version='1.0'?><server-data xmlns='urn:xmpp:pie:0'>"
-                    f"<host jid='{ONE}'><user name='carol' password='replaced'/></host>"
-                    "</server-data>")
-    (said,) = one.bring("xep0227", str(file))["rows"]
-    assert "is there already" in str(said)
-    one.bring("xep0227", str(file), "--replace")
-    one.client("carol", "c", password="replaced")
 
 
 def test_a_contact_is_told_later_that_an_account_is_gone(servers, friends):

@@ -6,7 +6,6 @@ import pytest
 from harness import across, muc, xml
 from harness.across import ONE, OTHER
 from harness.client import until
-from harness.component import Component
 from harness.imports import server_data
 from harness.muc import Room
 from federation.test_s2s_across import CARBONS, archived
@@ -21,7 +20,6 @@ CANCEL = ("<query xmlns='jabber:iq:register'><x xmlns='jabber:x:data' type='subm
 REGISTER = ("<query xmlns='jabber:iq:register'><username>alice</username>"
             f"<password>{PASSWORD}</password></query>")
 SETTING = "federation.stranger-messages"
-PUBSUB = "http://jabber.org/protocol/pubsub"
 DIRECT = "jabber:x:conference"
 
 
@@ -197,33 +195,6 @@ def test_a_contact_is_told_what_was_and_a_stranger_nothing(servers):
         client.expect_nothing("<presence from='alice@one.test' type='unsubscribe'/>")
     dave.expect_nothing("<presence from='alice@one.test' type='unsubscribed'/>")
     assert across.roster_of(dave)["alice@one.test"] == ("none", "subscribe")
-
-
-def is_still_there(server):
-    """The contact whose server is stopped has a row, also when what was sent behind the ping has
-    got its error."""
-    carol = server.client("carol")
-    carol.send("<message to='dave@other.test' type='headline' id='h'><body>behind</body></message>")
-    carol.expect("<message type='error' id='h'/>")
-    assert rows(server) == [("alice@one.test", "bob@other.test")]
-
-
-def test_what_this_server_refuses_itself_is_no_answer(servers, friends):
-    one, other = servers
-    alice, bob = friends
-    bob.close()
-    other.clients.clear()
-    other.stop()
-    one.ctl("user", "del", alice.bare)
-    one.ctl("federation", "block", across.OTHER)
-    is_still_there(one)
-    one.restart()
-    is_still_there(one)
-    one.ctl("federation", "allow", across.OTHER)
-    other.start()
-    one.restart()
-    until("no rows", lambda: not rows(one))
-    assert across.roster_of(other.client("bob", "b"))["alice@one.test"] == ("none", None)
 
 
 @pytest.mark.parametrize("how", ["federation", "blocks"])
@@ -440,20 +411,6 @@ def test_the_policy_of_the_user_decides(users, words, inner, heard):
         is_refused(bob, alice.bare)
 
 
-def test_it_is_a_setting_of_a_domain_and_for_other_servers(servers, users):
-    one, other = servers
-    alice, bob = users
-    carol = one.client("carol")
-    is_heard(carol, alice, "local")
-    is_heard(alice, bob, "there")
-    one.ctl("set", SETTING, "deliver")
-    dave = other.client("dave")
-    is_heard(dave, carol, "delivered")
-    one.ctl("set", f"{SETTING}@{ONE}", "approval")
-    is_refused(dave, carol.bare)  # that she has got a message was not her doing
-    is_heard(bob, alice, "answer")
-
-
 @pytest.mark.parametrize("kind, inner", [
     ("chat", "<body>hi</body>"), ("normal", "<subject>hi</subject>"),
     ("headline", "<body>hi</body>"), ("groupchat", "<body>hi</body>"),
@@ -559,19 +516,6 @@ def test_nothing_is_left_of_what_was_refused(servers, users):
     second.expect(f"<message><received xmlns='{CARBONS}'/></message>")
 
 
-def test_who_was_refused_counts_as_no_stranger_of_the_domain(servers, users):
-    one, other = servers
-    alice, bob = users
-    dave = other.client("dave")
-    one.ctl("set", "federation.stranger-rate", "1")
-    for n in range(3):
-        is_refused(bob, alice.bare, f"n{n}")
-    policy(alice, others="allow")
-    is_heard(dave, alice)
-    write(bob, alice.bare, "many")
-    bob.expect_error("resource-constraint", "wait", "<message type='error' id='many'/>")
-
-
 def test_a_request_that_waits_makes_nobody_known(servers, users):
     """Else the limit of strangers would be passed by a request ahead of each message."""
     one, other = servers
@@ -584,18 +528,6 @@ def test_a_request_that_waits_makes_nobody_known(servers, users):
     alice.expect(f"<presence from='{bob.bare}' type='subscribe'/>")
     write(bob, alice.bare, "many")
     bob.expect_error("resource-constraint", "wait", "<message type='error' id='many'/>")
-
-
-def test_several_recipients_may_answer(servers, users):
-    """XEP-0033."""
-    alice, bob = users
-    dave = servers[1].client("dave")
-    inner = "".join(f"<address type='to' jid='{c.bare}'/>" for c in (bob, dave))
-    write(alice, ONE, "all", f"<addresses xmlns='http://jabber.org/protocol/address'>{inner}"
-                             "</addresses><body>x</body>")
-    for client in bob, dave:
-        client.expect("<message id='all'/>")
-        is_heard(client, alice, client.name)
 
 
 def invite(sender, room, to, name="invite"):
@@ -688,26 +620,3 @@ def test_no_invitation_comes_from_where_the_user_may_not_reach(servers, users, h
     cave.flush(bob)
     is_heard(carol, alice)
     alice.expect_nothing(f"<message from='{cave}'/>")
-
-
-def test_a_service_elsewhere_is_heard(users):
-    """What the user has subscribed to, also after the server has forgotten that."""
-    alice, bob = users
-    service = f"pubsub.{OTHER}"
-    bob.result("set", f"<pubsub xmlns='{PUBSUB}'><create node='news'/></pubsub>", to=service)
-    alice.result("set", f"<pubsub xmlns='{PUBSUB}'><subscribe node='news' jid='{alice.bare}'/>"
-                        "</pubsub>", to=service)
-    bob.result("set", f"<pubsub xmlns='{PUBSUB}'><publish node='news'><item id='1'>"
-                      "<e xmlns='urn:example:e'/></item></publish></pubsub>", to=service)
-    alice.expect(f"<message from='{service}'/>")
-
-
-def test_components_of_this_server_are_no_strangers(make_server, tmp_path):
-    server = make_server("alice", component=True, settings={SETTING: "approval"},
-                         why={SETTING: "it is what is tested"})
-    server.ctl("component", "add", "icq.example.test", "--secret", "a rather long secret")
-    alice = server.client("alice")
-    gateway = Component(server, "icq.example.test", "a rather long secret")
-    gateway.send(f"<message from='x@icq.example.test' to='{alice.bare}' id='m'><body>x</body>"
-                 "</message>")
-    alice.expect("<message from='x@icq.example.test' id='m'/>")

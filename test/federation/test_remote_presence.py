@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from harness import across, ejabberd, federation, partner, prosody, pubsub, xml
+from harness import across, ejabberd, federation, partner, prosody, xml
 from harness.across import ONE, OTHER
 from harness.client import until
 from harness.wire import Wire
@@ -115,17 +115,6 @@ def test_who_logs_out_while_the_link_is_down(servers, friends):
     second.expect(f"<presence from='{bob}' type='-'/>")
 
 
-def test_presence_to_one_foreign_address_is_lost_and_ends(servers):
-    one, other = servers
-    alice, bob = one.client("alice"), other.client("bob")
-    for a, b in (alice, bob), (bob, alice):
-        a.send(f"<presence to='{b}'/>")
-        b.expect(f"<presence from='{a}'/>")
-    other.kill()
-    alice.expect(f"<presence from='{bob}' type='unavailable'/>")
-    alice.close()
-
-
 def test_sessions_that_a_planned_restart_has_kept_ask_again(servers, friends):
     one, other = servers
     alice, bob = friends
@@ -195,53 +184,6 @@ def test_a_server_that_cannot_be_reached_and_talks_is_not_lost(far):
     assert "domain.lost" not in there.node.log()
     there.alice.expect(f"<presence from='{there.user}/r' type='unavailable'/>")
     assert "domain.lost" in there.node.log()
-
-
-class Ear:
-    """What our server says to the one that the test plays."""
-
-    def __init__(self, there, peer):
-        self.there, self.peer, self.marks = there, peer, itertools.count()
-        self.listener = federation.Listener(there.domain, there.cert)
-        federation.route(there.node, there.domain, self.listener.port)
-        self.stream = None
-
-    def hears(self):
-        """All that it has said since, in answer to what it was told before."""
-        mark = f"mark{next(self.marks)}"
-        self.peer.raw(f"<message from='{self.there.user}/r' to='nobody@{ONE}' id='{mark}'>"
-                      "<body>mark</body></message>")
-        self.stream = self.stream or self.listener.join()
-        return self.listener.read_until(self.stream, f"<message [^>]*{mark}.*</message>").string
-
-    def presence(self, user, text="", to=f"alice@{ONE}", **attributes):
-        named = "".join(f" {name}='{value}'" for name, value in attributes.items())
-        self.peer.raw(f"<presence from='{user}@{self.there.domain}/r' to='{to}'{named}>{text}"
-                      "</presence>")
-
-
-@pytest.fixture
-def ear(far):
-    there = far({"s2s.bidi": "off"})
-    found = Ear(there, there.join())
-    yield found
-    found.listener.close()
-    if found.stream:
-        found.stream.close()
-
-
-def list_contact(client, jid):
-    client.result("set", f"<query xmlns='{xml.ROSTER}'><item jid='{jid}'/></query>")
-
-
-def test_presence_of_strangers_is_not_answered(ear):
-    """It would tell who has an account."""
-    ear.presence("stranger")
-    ear.presence("stranger", to=f"nobody@{ONE}")
-    ear.peer.raw(f"<presence from='asks@far.test' to='alice@{ONE}' type='subscribe'/>")
-    ear.there.alice.expect("<presence from='asks@far.test' type='subscribe'/>")
-    ear.presence("asks")
-    assert "unsubscribe" not in ear.hears()
 
 
 # --- what finds no room ---
@@ -395,16 +337,6 @@ def login(theirs):
     return None
 
 
-def test_contacts_of_a_server_that_was_started_again_at_once(federated):
-    ours, theirs = federated()
-    alice, bob = friends_of(ours, theirs)
-    alice.drain()
-    theirs.kill()
-    theirs.begin()
-    alice.timeout = 60
-    alice.expect(f"<presence from='{bob}' type='unavailable'/>")
-
-
 def test_our_server_is_killed(federated):
     """Their server does not notice it; what it shows is true again when our user is back."""
     ours, theirs = federated()
@@ -417,32 +349,6 @@ def test_our_server_is_killed(federated):
     again.close()
     second = theirs.client("bob", "second")
     second.expect(f"<presence from='{alice.bare}' type='unavailable'/>")
-
-
-def test_nodes_and_cards(federated):
-    ours, theirs = federated()
-    alice, bob = friends_of(ours, theirs)
-    node = "http://jabber.org/protocol/nick"
-    for one, other in (alice, bob), (bob, alice):
-        features = [xml.DISCO_INFO, node + "+notify", f"urn:x:{other.jid}"]
-        other.send(f"<presence>{pubsub.caps(features)}</presence>")
-        one.expect(f"<presence from='{other}'><c xmlns='{pubsub.CAPS}'/></presence>")
-        asked = set()
-
-        def answered(client=other, features=features, asked=asked):
-            client.pump(0.05)
-            while (ask := client._take(lambda e: xml.matches(e, pubsub.ASK))) is not None:
-                client.send(f"<iq type='result' to='{ask.get('from')}' id='{ask.get('id')}'>"
-                            f"{pubsub.disco_answer(features, ask[0].get('node'))}</iq>")
-                asked.add(ask.get("from").rpartition("@")[2].partition("/")[0])
-            return one.domain in asked
-        until(f"a question of {one.domain}", answered)
-        across.mark(other, one)
-        one.result("set", pubsub.publish(node, f"<nick xmlns='{node}'>x</nick>", "current"))
-        pubsub.expect_event(other, node, one.bare)
-        one.result("set", "<vCard xmlns='vcard-temp'><FN>Ahab</FN></vCard>")
-        card = other.result("get", "<vCard xmlns='vcard-temp'/>", to=one.bare)
-        assert card.findtext("{vcard-temp}FN") == "Ahab"
 
 
 def test_blocking(federated):
@@ -459,21 +365,3 @@ def test_blocking(federated):
                    f"<unblock xmlns='urn:xmpp:blocking'><item jid='{other.bare}'/></unblock>")
         if one is pair[0] or isinstance(theirs, prosody.Prosody):
             other.expect(f"<presence from='{one}' type='-'/>")
-
-
-def test_subscriptions_are_denied_and_cancelled(federated):
-    ours, theirs = federated()
-    alice, bob = ours.client("alice", "a"), theirs.client("bob", "b")
-    for client in alice, bob:
-        across.roster_of(client)
-    for one, other in (alice, bob), (bob, alice):
-        one.send(f"<presence to='{other.bare}' type='subscribe'/>")
-        other.expect(f"<presence from='{one.bare}' type='subscribe'/>")
-        other.send(f"<presence to='{one.bare}' type='unsubscribed'/>")
-        one.expect(f"<presence from='{other.bare}' type='unsubscribed'/>")
-    across.befriend(alice, bob)
-    for one, other, left in (alice, bob, "from"), (bob, alice, "none"):
-        one.send(f"<presence to='{other.bare}' type='unsubscribe'/>")
-        until("the end", lambda: across.roster_of(one)[other.bare][0] == left)
-        until("the same there", lambda: across.roster_of(other)[one.bare][0] == {
-            "from": "to", "none": "none"}[left])

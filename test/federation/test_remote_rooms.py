@@ -1,25 +1,23 @@
-"""Rooms, and services, of one server as users of another one have them; their seats when a server
+"""Rooms of one server as users of another one have them; their seats when a server
 dies or is restarted; and messages to and from rooms, which are stored until the other server has
 confirmed them."""
 import contextlib
-import re
 import signal
 
 import pytest
 
-from harness import across, muc, pubsub, xml
+from harness import across, muc, xml
 from harness.across import ONE, OTHER
 from harness.client import until
 from harness.component import Component
-from harness.muc import USER, Room
+from harness.muc import Room
 from archive.test_mam import Page
 from federation.test_s2s_in import authority, evil, node, silent
 from federation.test_s2s_lost import acknowledged, condition, pending
-from services.test_proxy65 import BYTESTREAMS, Side, activate, address
-from services.test_push import PUSH, SECRET, announcement, enable
+from services.test_push import SECRET
 
 __all__ = ["authority", "evil", "node", "silent"]
-EVIL, MAM = "evil.test", "urn:xmpp:mam:2"
+EVIL = "evil.test"
 SOON = {"s2s.ping-after": "1s", "s2s.ping-timeout": "2s", "s2s.lost-after": "2s",
         "s2s.retry-for": "1s"}
 SHORT = {"s2s.retry-for": "1s", "s2s.lost-after": "1h"}
@@ -113,29 +111,6 @@ def test_who_blocks_the_sender_of_a_private_message_stays_in_the_room(users, cav
         cave.expect_body(listener, "guest", "still here")
 
 
-def test_requests_between_occupants(users, cave):
-    alice, bob = users
-    for one, other, nick in (alice, bob, "guest"), (bob, alice, "owner"):
-        one.send(f"<iq type='get' id='v' to='{cave.at(nick)}'>"
-                 "<query xmlns='jabber:iq:version'/></iq>")
-        got = other.expect("<iq type='get'><query xmlns='jabber:iq:version'/></iq>")
-        other.send(f"<iq type='result' id='{got.get('id')}' to='{got.get('from')}'/>")
-        one.expect(f"<iq type='result' id='v' from='{cave.at(nick)}'/>")
-
-
-def test_history_and_archive_from_outside(servers, users, cave):
-    alice, bob = users
-    for n in range(3):
-        cave.say(alice, f"m{n}")
-        cave.expect_body(bob, "owner", f"m{n}")
-    dave = servers[1].client("dave")
-    assert cave.enter(dave, "third").bodies == ["m0", "m1", "m2"]
-    bob.send(f"<iq type='set' id='q' to='{cave}'><query xmlns='{MAM}'/></iq>")
-    bob.expect("<iq id='q' type='result'/>")
-    found = [e for e in bob.inbox if e.find(f"{{{MAM}}}result") is not None]
-    assert [b.text for e in found for b in e.iter(f"{{{xml.CLIENT}}}body")] == ["m0", "m1", "m2"]
-
-
 def test_kicks_and_bans(servers, users, cave):
     alice, bob = users
     cave.set_role(alice, "guest", "none", "out")
@@ -153,22 +128,6 @@ def test_a_domain_is_banned(servers, users, cave):
     assert 301 in cave.gone(bob, "guest").codes
     assert cave.refused(servers[1].client("dave"), "third") == ("forbidden", "auth")
     cave.enter(servers[0].client("carol"), "third")
-
-
-def test_a_room_for_members_and_invitations(servers, users, cave):
-    alice, bob = users
-    dave, carol = servers[1].client("dave"), servers[0].client("carol")
-    cave.set_affiliation(alice, bob.bare, "member")
-    cave.configure(alice, membersonly=True, allowinvites=True)
-    assert cave.refused(dave, "third") == ("registration-required", "auth")
-    for inviter, invited in (alice, dave), (bob, carol):
-        inviter.send(f"<message to='{cave}'><x xmlns='{muc.USER}'><invite to='{invited.bare}'>"
-                     "<reason>come</reason></invite></x></message>")
-        invited.expect(f"<message from='{cave}'><x xmlns='{muc.USER}'><invite>"
-                       "<reason>come</reason></invite></x></message>")
-        cave.enter(invited, invited.name)
-    carol.send(f"<message to='{bob.bare}'><x xmlns='jabber:x:conference' jid='{cave}'/></message>")
-    bob.expect(f"<message from='{carol}'><x xmlns='jabber:x:conference' jid='{cave}'/></message>")
 
 CHAT, ECHO = f"chat.{ONE}", f"echo.{ONE}"
 
@@ -256,90 +215,6 @@ def test_foreign_occupants_neither_speak_nor_enter_without_instant_messages(serv
     alice.expect_nothing("<message/>")
     servers[0].ctl("set", "im.enabled", "on")
     cave.enter(bob, "guest")
-
-
-def test_self_ping(users, cave):
-    alice, bob = users
-    ping = "<ping xmlns='urn:xmpp:ping'/>"
-    assert bob.iq("get", ping, to=cave.at("guest")).get("type") == "result"
-    cave.set_role(alice, "guest", "none")
-    cave.gone(bob, "guest")
-    assert bob.error("get", ping, to=cave.at("guest"))[0] == "not-acceptable"
-
-
-def test_a_node_of_a_service(servers, users):
-    alice, bob = users
-    service = f"pubsub.{ONE}"
-    alice.result("set", pubsub.create("news", access_model="open"), to=service)
-    bob.result("set", pubsub.subscribe("news", bob.bare), to=service)
-    alice.result("set", pubsub.publish("news", None, "first"), to=service)
-    pubsub.expect_event(bob, "news", service, "<item id='first'/>")
-    assert pubsub.item_ids(bob.result("get", pubsub.get_items("news"), to=service)) == ["first"]
-    assert bob.error("set", pubsub.publish("news", None, "x"), to=service)[0] == "forbidden"
-    bob.result("set", pubsub.unsubscribe("news", bob.bare), to=service)
-    alice.result("set", pubsub.publish("news", None, "second"), to=service)
-    across.mark(alice, bob)
-    bob.expect_nothing(f"<message from='{service}'/>")
-
-
-@pytest.fixture
-def pushed(make_server, tmp_path):
-    """Alice is away and has a push service, a component of the other server: her server, the
-    service, alice, and carol, who writes to her."""
-    one, other = across.start(make_server, tmp_path, component=True)
-    domain = f"proxy.{OTHER}"
-    other.ctl("component", "add", domain, "--secret", SECRET)
-    push = Component(other, domain, SECRET)
-    alice, carol = one.client("alice", "phone"), one.client("carol")
-    enable(alice, jid=domain)
-    alice.close()
-    return one, push, alice, carol
-
-
-def test_push_by_a_service_of_another_server(pushed):
-    """XEP-0357."""
-    _, push, alice, carol = pushed
-    carol.send(f"<message to='{alice.bare}' type='chat'><body>x</body></message>")
-    iq = announcement(push)
-    assert iq.get("from") == alice.bare and iq.find(f".//{{{PUSH}}}notification") is not None
-
-RULES = {"domain": (("federation", "block", f"proxy.{OTHER}"),
-                    ("federation", "allow", f"proxy.{OTHER}")),
-         "user": (("federation", "set", f"alice@{ONE}", "off"),
-                  ("federation", "set", f"alice@{ONE}", "default"))}
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_a_rule_that_keeps_a_push_service_away_ends_no_registration(pushed, rule):
-    """This server's own refusals say nothing of the service, which is there again afterwards."""
-    one, push, alice, carol = pushed
-    begins, ends = RULES[rule]
-    one.ctl(*begins)
-    for n in range(6):
-        carol.send(f"<message to='{alice.bare}' type='chat'><body>{n}</body></message>")
-        until("it was refused", lambda n=n: len(re.findall("push.error", one.log())) > n)
-    one.ctl(*ends)
-    carol.send(f"<message to='{alice.bare}' type='chat'><body>x</body></message>")
-    assert announcement(push).get("from") == alice.bare
-
-
-def test_the_proxy_carries_bytes_for_other_users(make_server, tmp_path):
-    one, other = across.start(make_server, tmp_path, proxy65=True)
-    alice, bob = one.client("alice"), other.client("bob")
-    at = f"proxy.{ONE}"
-    host = alice.result("get", f"<query xmlns='{BYTESTREAMS}'/>", to=at)
-    assert host[0].get("jid") == at
-    offer = (f"<query xmlns='{BYTESTREAMS}' sid='s'><streamhost jid='{at}' host='x' port='1'/>"
-             "</query>")
-    alice.send(f"<iq type='set' id='o' to='{bob}'>{offer}</iq>")
-    bob.expect(f"<iq type='set' id='o' from='{alice}'/>")
-    sides = [Side(one, at=at).join(address("s", alice, bob)) for _ in range(2)]
-    bob.send(f"<iq type='result' id='o' to='{alice}'><query xmlns='{BYTESTREAMS}' sid='s'>"
-             f"<streamhost-used jid='{at}'/></query></iq>")
-    alice.expect("<iq type='result' id='o'/>")
-    alice.result("set", activate("s", bob), to=at)
-    sides[0].sock.sendall(b"hello")
-    assert sides[1].read(5) == b"hello"
 
 
 # --- a server that dies, or is back ---
@@ -583,29 +458,6 @@ def test_a_kill_loses_nothing_that_was_said_in_a_room(servers, den):
     bob.expect_nothing("<message type='groupchat'/>")
 
 
-@pytest.mark.parametrize("who", ["sender", "room"])
-def test_a_flood_loses_nothing_that_was_acknowledged(servers, den, who):
-    one, other = servers
-    room, alice, _ = den
-    before = acknowledged(alice)
-    for n in range(400):
-        alice.send(f"<message to='{room.jid}' type='groupchat' id='f{n}'><body>f{n}</body>"
-                   f"<origin-id xmlns='urn:xmpp:sid:0' id='f{n}'/></message>")
-    until("some are acknowledged", lambda: acknowledged(alice) - before > 100)
-    sure = acknowledged(alice) - before
-    victim = one if who == "sender" else other
-    victim.kill()
-    victim.start()
-    until("all are confirmed", lambda: pending(one) == 0)
-    alice = alice if who == "room" else one.client("alice", "a")
-    with other.database(read_only=True) as db:
-        rows = db.execute("SELECT stanza FROM message ORDER BY id").fetchall()
-    found = [int(body[1]) for row in rows if (body := re.search(r"<body>f(\d+)</body>", row[0]))]
-    assert found == sorted(set(found))  # none is there twice
-    until("the others were refused", lambda: set(range(sure)) <= {
-        *found, *(int(name[1:]) for name, _ in errors(alice))})
-
-
 def test_who_is_not_in_the_room_any_more_is_told_at_the_next_login(servers, den):
     """Both servers end: the room has no occupants when the message comes."""
     one, other = servers
@@ -622,37 +474,6 @@ def test_who_is_not_in_the_room_any_more_is_told_at_the_next_login(servers, den)
     alice.close()
     assert errors(one.client("alice", "third")) == []
     room.enter(other.client("bob", "c"), "owner")
-
-
-def test_it_is_in_no_archive_of_its_sender(servers, den):
-    """And no other client of the sender gets a copy: it comes from the room, if at all."""
-    one, other = servers
-    room, alice, bob = den
-    second = one.client("alice", "second")
-    second.result("set", "<enable xmlns='urn:xmpp:carbons:2'/>")
-    with frozen(other):
-        say(alice, room.jid, "waits")
-        assert Page(second).messages == []
-    room.expect_body(bob, "guest", "waits")
-    until("it is confirmed", lambda: pending(one) == 0)
-    assert Page(second).messages == []
-    second.expect_nothing("<message/>")
-    with one.database(read_only=True) as db:
-        assert not [row for row in db.execute("SELECT stanza FROM message") if "waits" in row[0]]
-
-
-@pytest.mark.parametrize("inner", [
-    "<body>x</body><no-store xmlns='urn:xmpp:hints'/>",
-    "<body>x</body><no-permanent-store xmlns='urn:xmpp:hints'/>",
-    "<composing xmlns='http://jabber.org/protocol/chatstates'/>"])
-def test_what_is_not_to_be_stored_is_not(servers, den, inner):
-    one, other = servers
-    room, alice, _ = den
-    with frozen(other):
-        before = acknowledged(alice)
-        alice.send(f"<message to='{room.jid}' type='groupchat' id='p'>{inner}</message>")
-        alice.wait_acked(before + 1)
-        assert pending(one) == 0
 
 
 @pytest.fixture
@@ -682,22 +503,6 @@ def test_a_private_message_outlasts_the_end_of_the_room(servers, lair, end):
     until("all are confirmed", lambda: pending(one) == 0)
     with one.database(read_only=True) as db:
         assert not [r for r in db.execute("SELECT stanza FROM message") if "from='lair@" in r[0]]
-
-
-def test_an_invitation_outlasts_a_kill(servers, lair):
-    one, other = servers
-    room, alice, _ = lair
-    other.kill()
-    before = acknowledged(alice)
-    alice.send(f"<message to='{room.jid}'><x xmlns='{USER}'><invite to='dave@{OTHER}'/></x>"
-               "</message>")
-    alice.wait_acked(before + 1)
-    one.kill()
-    other.start()
-    one.start()
-    dave = other.client("dave", "d")
-    dave.expect(f"<message from='{room.jid}'><x xmlns='{USER}'><invite/></x></message>")
-    until("it is confirmed", lambda: pending(one) == 0)
 
 
 def gone(one, other, restart=False):
