@@ -24,6 +24,7 @@ enum {
     NAMED_MS = 5 * NAME_MS,     /* a domain that no worker names any more is forgotten after this */
     LOOK_MS = 10 * 1000,        /* between two looks at a domain that fails, at most */
     LOST_LOOKS = 10,            /* the same for a lost one: so many times as long */
+    RESUME_MS = 3 * 1000,       /* from a new stream to the ping that shows that it works */
     LOST_KEPT_MS = 24 * 3600000 /* then it is forgotten */
 };
 
@@ -450,6 +451,8 @@ static void signal_run(struct worker *w, void *message, const struct message_fro
         watch_failed(d);
         if (!failing && d->state == WATCH_FAILING)
             watch_after(d, watch_look_ms() / 8);
+    } else if (m->sign == DOMAIN_UP && failing) { /* one that has broken may be resumed yet */
+        watch_after(d, RESUME_MS);
     } else if (m->sign == DOMAIN_HEARD && failing) {
         d->failing_us = domains_now(w); /* it tells us what changes, if it does not answer */
     } else if (m->sign == DOMAIN_RESUMED && failing) {
