@@ -26,7 +26,7 @@ const struct feature probe_feature = {
     .name = "probe",
     .start = probe_begin,
     .xeps = (const struct xep[]){ { "0184", "1.4.0", "Message Delivery Receipts", "0.1.0",
-                                    "federation/test_imtest", "imtest asks for a receipt" },
+                                    "federation/test_fedtest_imtest", "imtest asks for a receipt" },
                                   { 0 } },
     .commands = (struct command *const[]){ &imtest_command, &fedtest_command, NULL },
     .messages = (const struct message_row *const[]){ &lost_ask_message, &lost_stage_message, NULL },

@@ -332,7 +332,8 @@ def test_payloads_are_not_changed(users):
     """Whatever they name: the text of a message, an invitation, a call."""
     alice, bob = users
     for n, payload in enumerate((
-            f"<body>xmpp:{alice.bare}</body>", f"<x xmlns='{muc.USER}'><invite to='{alice.bare}'/></x>",
+            f"<body>xmpp:{alice.bare}</body>",
+            f"<x xmlns='{muc.USER}'><invite to='{alice.bare}'/></x>",
             f"<jingle xmlns='urn:xmpp:jingle:1' initiator='{alice.bare}'/>")):
         alice.send(f"<message to='{mail(bob)}' type='chat' id='p{n}'>{payload}</message>")
         got = bob.expect(f"<message from='{mail(alice, 'a')}' id='p{n}'/>")
