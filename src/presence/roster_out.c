@@ -79,8 +79,8 @@ static struct store_stmt stmt_out_forget = {
     "(CASE WHEN roster.state IN (6, 7, 8) THEN 2 ELSE 0 END), ''"
 #define OUT_REMOTE_OF                                                                              \
     "roster.state NOT IN (0, 2) AND NOT EXISTS (SELECT 1 FROM account o WHERE o.jid = "            \
-    "roster.jid) ON CONFLICT (sender, rcpt, axis) DO UPDATE SET verb = roster_out.verb | excluded.verb, "      \
-    "due = excluded.due"
+    "roster.jid) ON CONFLICT (sender, rcpt, axis) DO UPDATE SET "                                  \
+    "verb = roster_out.verb | excluded.verb, due = excluded.due"
 static struct store_stmt stmt_out_remote = {
     .name = "roster.out-remote", .params = "tii", .cols = "",
     .sql = "INSERT INTO roster_out (sender, rcpt, axis, verb, stanza, due) SELECT $1, "

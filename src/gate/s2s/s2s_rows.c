@@ -333,7 +333,7 @@ const struct feature s2s_feature = {
               "taken" },
             { "0288", "0.4", "Bidirectional Server-to-Server Connections", "0.1.0",
               "federation/test_s2s_bidi", "under TLS" },
-            { "0478", "0.1.0", "Stream Limits Advertisement", "0.1.0", "federation/test_s2s_sm",
+            { "0478", "0.1.0", "Stream Limits Advertisement", "0.1.0", "federation/test_s2s",
               "a larger stanza for another server goes back to its sender" },
             { 0 },
         },
