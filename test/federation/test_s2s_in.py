@@ -229,17 +229,6 @@ def test_content_of_the_stream_is_content_for_clients(alice, evil, content, seen
     assert alice.expect(f"<message>{seen}</message>").get(xml.LANG) == "de"
 
 
-@pytest.mark.parametrize("content", [
-    "<a xmlns:p='jabber:server' xmlns:q='jabber:client' p:x='1' q:x='2'/>",
-    "<a xmlns='urn:y' xmlns:p='jabber:client' p:x='1' s:x='2'/>"])
-def test_attributes_that_would_be_one_to_clients_end_their_stream_alone(alice, evil, content):
-    """They are two in a stream of servers only: the client's reader would end its own stream."""
-    evil.join().raw(f"<message xmlns:s='jabber:server' from='{BOB}' to='{alice}'>{content}"
-                    "<body>x</body></message>")
-    evil.expect_stream_error("not-well-formed")
-    alice.ping()
-
-
 # --- limits ---
 
 

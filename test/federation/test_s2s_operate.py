@@ -211,25 +211,6 @@ def test_what_has_become_of_our_certificate(one, played, says, why, dialback):
     assert first_failure(one, one.client("alice", "z")) == ("authentication", why)
 
 
-def test_hosts_that_all_fail(one, start, authority):
-    """The steps are those of each host, in their order. A block of others, which ends what is tried
-    after the routes of the domain itself, is not at fault."""
-    bad = start(domains=[OTHER], cert=authority.issue("bad", "else.test"))
-    port = federation.free_port()
-    one.ctl("s2s-route", "add", OTHER, f"127.0.0.1:{bad.s2s_port}")
-    one.ctl("s2s-route", "add", OTHER, f"127.0.0.1:{port}", "--priority", "2")
-    one.ctl("s2s-route", "add", "*", "gateway.test:5269", "--blocked", "on")
-    _, steps, said = trace(one)
-    assert steps["certificate"][-1] == ("failed", f"it is refused: it does not name {OTHER}")
-    assert [text.partition(" (")[0] for result, text in steps["tcp"] if result == "failed"] == \
-        [f"127.0.0.1:{port}: Connection refused"]
-    assert "(tcp)" in said and "ask the other operator" in said
-    for target in bad.s2s_port, port:
-        one.ctl("s2s-route", "set", OTHER, f"127.0.0.1:{target}", "--in-service", "off",
-                "--less-specific", "off")
-    assert "s2s-route list" in failed(one, "route", "out of service")["route"][0][1]
-
-
 # --- s2s list, show, close and retry ---
 
 
@@ -356,6 +337,3 @@ def test_metrics_of_domains_are_bounded_and_a_failing_one_raises_an_alarm(make_s
     hear(server.client("bob"), 1)
     until("end of it", lambda: not failing())
     assert metrics(one)[f'muster_s2s_domain_sent_total{{domain="{OTHER}"}}'] != "0"
-    until("alarm", lambda: fails("third.test") or "third.test" in failing())
-    one.ctl("federation", "block", "third.test")  # nobody misses what a rule forbids
-    until("no fault of theirs", lambda: not failing())

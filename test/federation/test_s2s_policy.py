@@ -158,21 +158,6 @@ def test_a_user_without_federation_neither_sends_nor_is_there(pair):
     hear(alice, 1)
 
 
-def test_stored_messages_wait_while_a_rule_forbids_them(pair):
-    """Those that have come before it."""
-    one, other = pair
-    bob = other.client("bob")
-    say(bob, 0, 1, to=ALICE)
-    say(bob, "behind", to=f"nobody@{ONE}")
-    bob.expect("<message type='error' id='mbehind'/>")
-    one.ctl("federation", "set", ALICE, "off")
-    one.restart()
-    alice = one.client("alice")
-    alice.expect_nothing("<message type='chat'/>")
-    one.ctl("federation", "set", ALICE, "default")
-    hear(alice, 0, 1)
-
-
 def rules_of(server, jid=ALICE):
     return {row["what"]: row["mode"] for row in server.rows("federation", "show", jid)}
 

@@ -232,35 +232,8 @@ def test_lists_that_are_forged_old_or_damaged(node, issuer):
     assert offers(node, cert)
 
 
-def scoped(issuer, revoked=(), **scope):
-    """A list with an issuing distribution point (RFC 5280 §5.2.5)."""
-    point = dict(full_name=None, relative_name=None, only_contains_user_certs=False,
-                 only_contains_ca_certs=False, only_some_reasons=None, indirect_crl=False,
-                 only_contains_attribute_certs=False)
-    return issuer.crl(*revoked, extension=x509.IssuingDistributionPoint(**{**point, **scope}))
-
-
 def trust_alarms(node, name="tls.trust-file"):
     return [a["detail"] for a in node.rows("alarm", "list") if a["name"] == name]
-
-
-@pytest.mark.parametrize("make, told", [
-    (lambda i: scoped(i, indirect_crl=True), "indirect"),
-    (lambda i: scoped(i, only_some_reasons=frozenset([x509.ReasonFlags.key_compromise])),
-     "reasons"),
-    (lambda i: i.crl(extension=x509.DeltaCRLIndicator(1)), "delta"),
-    (lambda i: i.crl(extension=x509.UnrecognizedExtension(
-        x509.ObjectIdentifier("1.2.3.4"), b"\5\0")), "critical"),
-], ids=["indirect", "reasons", "delta", "critical"])
-def test_a_list_that_cannot_be_judged_is_told(node, issuer, make, told):
-    """Others in the same file count."""
-    fine, gone = issuer.make("fine", dns(EVIL)), issuer.make("gone", dns(EVIL))
-    put(node, "list.crl", make(issuer).public_bytes(PEM))
-    [alarm] = trust_alarms(node)
-    assert "list.crl" in alarm and told in node.log()
-    assert offers(node, fine) and offers(node, gone)
-    put(node, "list.crl", make(issuer).public_bytes(PEM) + issuer.crl(gone[1]).public_bytes(PEM))
-    assert offers(node, fine) and not offers(node, gone) and trust_alarms(node)
 
 
 def spoil(node, name, data):

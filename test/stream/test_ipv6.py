@@ -7,13 +7,15 @@ import ipaddress
 import pathlib
 import re
 import socket
+import struct
 import tempfile
 
 import pytest
 from cryptography import x509
 
-from harness import database, nodes
-from harness.client import TIMEOUT, until
+from harness import database, federation, nodes, xml
+from harness.bosh import Bosh
+from harness.client import TIMEOUT, Client, insecure_context, until
 from harness.server import free_ports
 
 from operate import test_alarm_snmp
@@ -28,7 +30,7 @@ from federation import test_s2s_trust
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LISTENERS = {  # key of the node file: the test that connects to it at ::1
-    **{f"listen.{kind}": "federation/test_s2s_mesh.py::test_every_listener_at_ipv6" for kind in (
+    **{f"listen.{kind}": "stream/test_ipv6.py::test_every_listener_at_ipv6" for kind in (
         "c2s", "c2s_tls", "component", "http", "https", "bosh", "proxy65", "s2s", "s2s_tls")},
     "listen.metrics": "stream/test_ipv6.py::test_metrics",
     "listen.http_admin": "surface/test_api.py::test_listeners_at_ipv6_with_and_without_tls",
@@ -36,8 +38,7 @@ LISTENERS = {  # key of the node file: the test that connects to it at ::1
 }
 CONNECTORS = {  # source file: the tests in which it connects to ::1
     "src/gate/s2s/find/s2s_find.c": [
-        "federation/test_s2s_mesh.py::test_servers_that_have_ipv6_alone",
-        "federation/test_s2s_dns.py::test_"],
+        "federation/test_s2s_routes.py::test_a_server_that_has_ipv6_alone"],
     "src/notify/mail.c": ["stream/test_ipv6.py::test_mail"],
     "src/cert/cert_ocsp.c": ["stream/test_ipv6.py::test_ocsp"],
     "src/cert/cert_revoke.c": ["stream/test_ipv6.py::test_lists_of_revoked_certificates"],
@@ -77,6 +78,58 @@ def test_the_tests_exist():
     for test in [*LISTENERS.values(), *(t for tests in CONNECTORS.values() for t in tests)]:
         file, _, name = test.partition("::")
         assert f"def {name}" in (ROOT / "test" / file).read_text(), test
+
+
+def client_at(port, user, at_domain, tls=False):
+    client = Client(("::1", port), at_domain, user)
+    if tls:
+        client.wrap()
+    client.open()
+    if not tls:
+        client.starttls()
+    client.login("PLAIN", "r" if tls else "s")
+    return client.available()
+
+
+@one_node
+def test_every_listener_at_ipv6(make_server):
+    kinds = "c2s", "tls", "component", "http", "https", "bosh", "proxy65", "s2s", "s2s_tls"
+    server = make_server("alice", start=False, component=True, proxy65=True, s2s=True,
+                         settings=federation.settings())
+    server.conf["listen"] = {"c2s": [], **{
+        {"tls": "c2s_tls"}.get(kind, kind): [f"[::1]:{getattr(server, f'{kind}_port')}"]
+        for kind in kinds}}
+    server.start()
+    server.add_user("alice")
+    for kind in kinds:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", getattr(server, f"{kind}_port")), 10)
+    clients = [client_at(server.c2s_port, "alice", "localhost"),
+               client_at(server.tls_port, "alice", "localhost", tls=True)]
+    for client in clients:
+        client.ping()
+    bosh = Bosh(("::1", server.https_port), "localhost", "alice", tls=True)
+    bosh.open()
+    assert bosh.features is not None
+    for port, kind in ((server.http_port, http.client.HTTPConnection),
+                       (server.bosh_port, http.client.HTTPConnection),
+                       (server.https_port, http.client.HTTPSConnection)):
+        more = {"context": insecure_context()} if port == server.https_port else {}
+        connection = kind("::1", port, timeout=10, **more)
+        connection.request("GET", "/.well-known/host-meta")
+        assert connection.getresponse().status == (404 if port == server.bosh_port else 200)
+        connection.close()
+    with socket.create_connection(("::1", server.proxy65_port), 10) as sock:
+        sock.sendall(struct.pack("!BBB", 5, 1, 0))
+        assert sock.recv(2) == b"\x05\x00"
+    for port in server.s2s_port, server.component_port:
+        with socket.create_connection(("::1", port), 10) as sock:
+            ns = "jabber:server" if port == server.s2s_port else "jabber:component:accept"
+            sock.sendall(f"<stream:stream xmlns='{ns}' xmlns:stream='{xml.STREAM}' to='x.test' "
+                         "from='evil.test' version='1.0'>".encode())
+            assert b"<stream:stream" in sock.recv(4096)
+    for client in clients:
+        client.sock.close()
 
 
 @one_node
