@@ -6,11 +6,10 @@ import re
 import pytest
 
 from harness import across, federation, muc, xml
-from harness.across import ONE, OTHER
+from harness.across import BLOCKING, ONE, OTHER, RECEIPTS, VERSION, pushed
 from harness.client import follow, until
 from harness.federation import Peer
 from harness.server import refusal
-from federation.test_s2s_across import BLOCKING, RECEIPTS, VERSION, pushed
 
 DISCO = "http://jabber.org/protocol/disco#info"
 

@@ -4,11 +4,10 @@ stranger-messages)."""
 import pytest
 
 from harness import across, muc, xml
-from harness.across import ONE, OTHER
+from harness.across import CARBONS, ONE, OTHER, archived
 from harness.client import until
 from harness.imports import server_data
 from harness.muc import Room
-from federation.test_s2s_across import CARBONS, archived
 from operate.test_rename import rename
 
 SOON = {"s2s.retry-for": "1s", "s2s.lost-after": "2s", "register.enabled": "on"}

@@ -10,13 +10,13 @@ from harness import across, muc, xml
 from harness.across import ONE, OTHER
 from harness.client import until
 from harness.component import Component
+from harness.links import (acknowledged, authority, condition, evil, node, pending, silent,
+                           start)
 from harness.muc import Room
 from archive.test_mam import Page
-from federation.test_s2s_in import authority, evil, node, silent
-from federation.test_s2s_lost import acknowledged, condition, pending
 from services.test_push import SECRET
 
-__all__ = ["authority", "evil", "node", "silent"]
+__all__ = ["authority", "evil", "node", "silent", "start"]
 EVIL = "evil.test"
 SOON = {"s2s.ping-after": "1s", "s2s.ping-timeout": "2s", "s2s.lost-after": "2s",
         "s2s.retry-for": "1s"}
