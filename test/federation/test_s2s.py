@@ -9,10 +9,10 @@ import pytest
 from archive.test_mam import Page
 from harness import federation, xml
 from harness.client import TIMEOUT, until
-from harness.federation import Listener, Peer
+from harness.federation import Listener
 from harness.links import (BOB, EVIL, NOT_STORED, ONE, OTHER, PING, VERSION, authority, bounced,
                            errors, evil, hear, join, links, listener, message, metric, node, pair,
-                           pending, plain, say, start)
+                           pending, say, start)
 
 __all__ = ["authority", "evil", "join", "listener", "node", "pair", "start"]
 ALICE = f"alice@{ONE}"
@@ -51,8 +51,9 @@ def test_messages_go_both_ways(start, tmp_path, by):
     assert set(re.findall("auth=([a-z]+)", one.log() + other.log())) == {by.partition(" ")[0]}
 
 
-def refuse(listener, condition, stream):
+def refuse(listener, condition, stream, before=lambda: None):
     listener.read_until(stream, "<auth ")
+    before()
     stream.sendall(f"<failure xmlns='{xml.SASL}'><{condition}/></failure>".encode())
 
 
@@ -66,12 +67,7 @@ def test_a_server_that_refuses_our_certificate_gets_dialback(node, alice, listen
         node.ctl("cert", "import", ONE, "--file", cert["certificate"], "--key", cert["key"])
     say(alice, 0)
     with listener.secure() as stream:
-        if new == "during":
-            listener.read_until(stream, "<auth ")
-            take()
-            stream.sendall(f"<failure xmlns='{xml.SASL}'><not-authorized/></failure>".encode())
-        else:
-            refuse(listener, "not-authorized", stream)
+        refuse(listener, "not-authorized", stream, *([take] if new == "during" else []))
         stream.sendall(b"</stream:stream>")
         node.wait_log("refuses our certificate")
     if new != "during":
@@ -183,31 +179,6 @@ def test_servers_that_never_go_on(node, alice, authority):
         moments["tls.silent.test"].read_until(peer, "<body>0</body>")
     for made in moments.values():
         made.close()
-
-
-@pytest.mark.parametrize("made", ["answer", "key", "stored"])
-@pytest.mark.sqlite
-def test_an_attempt_that_nobody_waited_for_makes_no_pause_for_users(node, listener, evil, made):
-    """It was made for a ping of the other server, for its key, or for messages from before: what a
-    user sends waits for an attempt of its own."""
-    listener.leave()
-    if made == "answer":
-        evil.join().raw(f"<iq type='get' id='p' from='{EVIL}' to='{ONE}'>{PING}</iq>")
-    elif made == "key":
-        Peer(node, EVIL, ONE).secure().result("0" * 64)
-    else:
-        say(node.client("alice", "before"), 0)
-        until("it is stored", lambda: pending(node) == 1)
-        node.restart()
-    node.wait_log(f"event=s2s.failed domain={EVIL}")
-    alice = node.client("alice")
-    alice.send(f"<message to='{BOB}' type='headline'><body>brief</body></message>"
-               f"<iq type='get' to='{EVIL}' id='version'>{VERSION}</iq>")
-    alice.ping()
-    listener.come_back()
-    reader = plain(listener)
-    reader.wait("brief.*id='version'")
-    assert errors(alice) == []
 
 
 def test_a_server_that_cannot_be_reached_is_answered_for(node, alice, listener):
@@ -352,7 +323,6 @@ BLOCKS = {
     "blocked": f"<block xmlns='urn:xmpp:blocking'><item jid='{BOB}'/></block>",
     "domain": f"<block xmlns='urn:xmpp:blocking'><item jid='{EVIL}'/></block>",
     "strangers": "<policy xmlns='urn:muster:policy:0' others='block'/>",
-    "no archive": "<prefs xmlns='urn:xmpp:mam:2' default='never'><always/><never/></prefs>",
 }
 
 

@@ -155,28 +155,6 @@ def test_a_second_pair_goes_back_once_it_is_proved(node, alice, listener, join, 
     peer.expect("<message id='mfirst'/>")
 
 
-@pytest.fixture
-def failing(node, alice):
-    """alice's server has tried to reach EVIL in vain, and pauses for some seconds."""
-    node.ctl("set", "s2s.retry-for", "0s")
-    say(alice, "stored")  # a reason to try again
-    until("failures", lambda: node.log().count(f"s2s.failed domain={EVIL}") == 3)
-    assert alice.error("get", VERSION, to=EVIL)[0] == "remote-server-timeout"
-    return alice
-
-
-@pytest.mark.parametrize("enable", [True, False])
-def test_a_server_that_comes_is_sent_what_was_refused_before(node, join, failing, enable):
-    """Its stream ends the pause at once, in which stanzas were refused."""
-    peer = join(node, enable=enable, both=True)
-    peer.raw(message(BOB, ALICE, "there"))
-    failing.expect("<message id='mthere'/>")
-    failing.send(f"<iq type='get' to='{EVIL}' id='q'>{VERSION}</iq>")
-    peer.expect("<message id='mstored'/>")
-    peer.expect("<iq id='q'/>")
-    assert not errors(failing)
-
-
 @pytest.mark.parametrize("goes_on", [False, True], ids=["at-connect", "in-tls"])
 def test_an_attempt_that_hangs_ends_when_the_server_comes_by_itself(alice, node, join, listener,
                                                                     goes_on):

@@ -13,7 +13,6 @@ from harness.wire import Wire
 
 KINDS = {"prosody": (prosody, prosody.Prosody), "ejabberd": (ejabberd, ejabberd.Ejabberd)}
 STRICT = {"prosody": {"secure_auth": "true", "less": '"dialback";'}, "ejabberd": {"more": ""}}
-NICK = "http://jabber.org/protocol/nick"
 
 
 @pytest.fixture(params=KINDS)

@@ -12,6 +12,7 @@ from harness.federation import Listener, Peer
 from harness.links import (ONE, OTHER, VERSION, authority, errors, hear, links, say, start)
 from harness.prosody import Dns
 from harness.server import free_ports, refusal
+from harness.wire import Wire
 
 __all__ = ["authority", "start"]
 NAMED = "other.example"  # what our name servers know is below .example
@@ -77,41 +78,17 @@ def again(server, domain=OTHER):
     return reach(server, domain)
 
 
-class Counting:
+class Counting(Wire):
     """Passes connections on to a server and counts them; `closes`: it ends them at once."""
 
-    def __init__(self, port):
-        self.port_of, self.count, self.closes = port, 0, False
-        self.sock = socket.create_server(("127.0.0.1", 0))
-        self.port = self.sock.getsockname()[1]
-        threading.Thread(target=self._run, daemon=True).start()
+    count, closes = 0, False
 
-    def _run(self):
-        while True:
-            try:
-                peer, _ = self.sock.accept()
-            except OSError:
-                return
-            self.count += 1
-            if self.closes:
-                peer.close()
-                continue
-            server = socket.create_connection(("127.0.0.1", self.port_of))
-            for a, b in ((peer, server), (server, peer)):
-                threading.Thread(target=self._pass, args=(a, b), daemon=True).start()
-
-    @staticmethod
-    def _pass(a, b):
-        try:
-            while data := a.recv(65536):
-                b.sendall(data)
-            b.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
-
-    def close(self):
-        self.sock.shutdown(socket.SHUT_RDWR)
-        self.sock.close()
+    def _accept(self):
+        self.count += 1
+        if self.closes:
+            self.sock.accept()[0].close()
+        else:
+            super()._accept()
 
 
 @pytest.fixture

@@ -471,6 +471,17 @@ def test_tls_1_1_is_not_spoken(node):
         peer.wrap(context)
 
 
+def test_the_oldest_version_of_tls(node, issuer):
+    cert = issuer.make("evil", dns(EVIL))[0]
+    for minimum, taken in ("1.2", True), ("1.3", False):
+        node.ctl("s2s-demand", "set", EVIL, "--tls-min", minimum)
+        old = Peer(node, EVIL, ONE, cert)
+        secure_with(old, 2)
+        old.header()
+        old.features_come() if taken else old.expect_stream_error("policy-violation")
+    assert Peer(node, EVIL, ONE, cert).secure().external() is None
+
+
 def demand(node, pattern=EVIL):
     [row] = [r for r in node.rows("s2s-demand", "list") if r["pattern"] == pattern]
     return row["auth"], row["verify"], row["tls_min"], row["pins"], row["description"]
