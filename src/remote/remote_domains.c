@@ -588,6 +588,8 @@ static void domains_rules_changed(struct worker *w)
         slice domain, local;
     } *gone = NULL;
     for (uint32_t i = 0; (h = map_next(&all->held, &i)) != NULL;) {
+        if (remote_expected(w, held_domain(h)))
+            held_name(w, h); /* it is that of a component now, which may not be connected */
         if (remote_domain_pair(w, held_local(h), held_domain(h)))
             continue;
         struct lost *l = arena_new(tmp, struct lost, 1);

@@ -502,23 +502,6 @@ def test_a_component_hears_which_of_two_resources_a_session_has_left(host):
     gateway.expect(f"<presence from='{alice}' to='{FRIEND}/two' type='unavailable'/>")
 
 
-@pytest.mark.parametrize("how", ["unsubscribe", "remove"])
-def test_who_has_unsubscribed_while_a_component_was_away_says_so_again(host, how):
-    """When presence of the contact comes that nobody has asked for any more."""
-    alice = host.client("alice", "a")
-    gateway = Component(host, DOMAIN, SECRET)
-    be_friends(alice, gateway)
-    goes_away(host, gateway)
-    if how == "remove":
-        alice.result("set", f"<query xmlns='{xml.ROSTER}'><item jid='{FRIEND}' "
-                            "subscription='remove'/></query>")
-    else:
-        alice.send(f"<presence to='{FRIEND}' type='unsubscribe'/>")
-        alice.ping()
-    gateway = Component(host, DOMAIN, SECRET)
-    gateway.send(f"<presence from='{FRIEND}/icq' to='{alice.bare}'/>")
-    gateway.expect(f"<presence from='{alice.bare}' to='{FRIEND}' type='unsubscribe'/>")
-
 
 @pytest.mark.parametrize("rule", [
     ("federation", "set", "alice@localhost", "off"), ("set", "s2s.policy", "off")],
