@@ -10,7 +10,6 @@
 #include "home/node.h"
 #include "home/remote.h"
 #include "home/router.h"
-#include "presence/presence.h"
 #include "presence/roster.h"
 #include "presence/roster_view.h"
 #include "session/sessions.h"
@@ -194,7 +193,7 @@ static bool watch_is_asker(const struct session *s, slice component)
 
 static void watch_contacts_begin(struct worker *w, slice component)
 {
-    struct session *s;
+    const struct session *s;
     slice contact;
     component_watch_forget(w);
     if (!component_watchers_of_contacts())
@@ -204,7 +203,8 @@ static void watch_contacts_begin(struct worker *w, slice component)
             continue;
         for (struct roster_at at = { 0 }; roster_next(s->account, ROSTER_SEES, &at, &contact);)
             if (watch_is_unseen(w, contact, component))
-                presence_tell(s, contact, TYPE_PROBE);
+                route_send(w, stanza_make(STANZA_PRESENCE, TYPE_PROBE, session_jid(s), contact,
+                                          (slice){ 0 }, (slice){ 0 }));
     }
 }
 

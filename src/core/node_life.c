@@ -32,6 +32,7 @@
 #include "io/work.h"
 #include "presence/presence.h"
 #include "presence/presence_in.h"
+#include "presence/subscription.h"
 #include "remote/outgoing_count.h"
 #include "session/session_input.h"
 #include "session/session_struct.h"
@@ -66,6 +67,7 @@ static void core_init(struct worker *w)
     stage_waits_init(w);
     c->waits.session_goes_on = session_answered;
     session_waits_init(w);
+    c->unconfirmed.fn = subscription_unconfirmed;
     list_init(&c->storing);
     list_init(&c->acks);
     list_init(&c->endings);

@@ -17,7 +17,6 @@
 #include "presence/presence_in.h"
 #include "presence/roster.h"
 #include "remote/foreign.h"
-#include "remote/remote_unsubscribe.h"
 
 enum { EMPTIED_US = 10 * 60 * 1000000 };
 
@@ -435,9 +434,9 @@ static void send_again(struct account *a, enum err e, void *arg)
     if (e != OK)
         roster_out_later(w); /* it is not known whether it still says so */
     else if (waits_to_forget(a, p))
-        remote_unsubscribe_later(w);
+        p->ways->later(w);
     else if (ends && !ours)
-        remote_unsubscribe(a, p->rcpt, (unsigned)p->verb, p->due);
+        p->ways->ends(a, p->rcpt, (unsigned)p->verb, p->due);
     else if (a->disabled && !ends)
         ;
     else if (ends && !still_says(a, p))

@@ -75,6 +75,9 @@ extern const struct message_row settled_message;
 struct roster_out_ways {
     void (*send)(struct account *a, struct stanza *st);
     void (*keep)(struct account *a, slice contact);
+    /* For a contact on another server, and when rows are left: im/remote_unsubscribe.h. */
+    void (*ends)(struct account *a, slice contact, unsigned words, int64_t due);
+    void (*later)(struct worker *w);
 };
 /* Sends again what the accounts said whose home the worker is; `about`: only of this one or to it;
  * ptr NULL: of all. The state machines ignore copies. */

@@ -19,6 +19,7 @@
 #include "presence/roster_account.h"
 #include "presence/roster_out.h"
 #include "remote/foreign.h"
+#include "remote/remote_unsubscribe.h"
 #include "session/session_input.h"
 #include "session/session_queue.h"
 #include "session/sessions.h"
@@ -663,11 +664,18 @@ static void im_subscription_keep(struct account *a, slice contact)
     account_change(a, &k->base);
 }
 
-static const struct roster_out_ways ways = { subscription_send, im_subscription_keep };
+static const struct roster_out_ways ways = { subscription_send, im_subscription_keep,
+                                             remote_unsubscribe, remote_unsubscribe_later };
 
 void subscription_replay(struct worker *w, slice about) { roster_out_replay(w, about, &ways); }
 
-void subscription_replay_ends(struct worker *w) { roster_out_replay_ends(w, &ways); }
+void subscription_unconfirmed(struct timer *t, struct loop *loop)
+{
+    struct worker *w = CONTAINER_OF(t, struct core, unconfirmed)->worker;
+    (void)loop;
+    if (!worker_stopping(w))
+        roster_out_replay_ends(w, &ways);
+}
 
 void subscription_account_changed(struct worker *w, slice bare)
 {

@@ -9,7 +9,9 @@
 #include "xmpp/subscription.h"
 
 struct account;
+struct loop;
 struct session;
+struct timer;
 
 /* A stanza of one of the four types from a client; `to` is set. Takes over. */
 enum routed subscription_out(struct session *s, struct stanza *st, struct origin origin);
@@ -42,8 +44,9 @@ void subscription_announce(struct store_batch *b, const struct account *a, const
  * and what an import asks, are said. */
 void subscription_account_changed(struct worker *w, slice bare);
 
-/* What accounts that were deleted are to tell (remote/remote_unsubscribe.h), of this worker. */
-void subscription_replay_ends(struct worker *w);
+/* Of core.unconfirmed: what accounts that were deleted are to tell (remote/remote_unsubscribe.h).
+ */
+void subscription_unconfirmed(struct timer *t, struct loop *loop);
 /* What accounts whose home the worker is have said; `about`: only of this account or to it; ptr
  * NULL: of all. */
 void subscription_replay(struct worker *w, slice about);

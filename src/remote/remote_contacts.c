@@ -201,7 +201,7 @@ static bool contact_is_shown(const struct account *a, const struct stanza *st)
 /* What this server has sent by itself for a resource, and could not get through: the client would
  * take the error for a contact that has gone (RFC 6121 §4.2.3). Directed presence is of the client.
  */
-static bool contact_is_server(const struct account *a, const struct stanza *st)
+static bool error_is_of_server(const struct account *a, const struct stanza *st)
 {
     return st->from_len > 0 && !stanza_to_is_bare(st) &&
            (st->refused_kind == REFUSED_AVAILABLE || st->refused_kind == REFUSED_UNAVAILABLE ||
@@ -215,7 +215,7 @@ static enum verdict contacts_block(struct account *a, const struct stanza *st, s
     if (st->kind != STANZA_PRESENCE)
         return PASS;
     if (st->type == TYPE_ERROR)
-        return contact_is_server(a, st) ? DROP : PASS;
+        return error_is_of_server(a, st) ? DROP : PASS;
     if (st->type > TYPE_UNAVAILABLE ||
         !remote_domain_is_other(a->worker, contact_domain(stanza_from(st))))
         return PASS;

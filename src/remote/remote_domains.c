@@ -196,7 +196,7 @@ static void watch_after(struct watch *d, uint64_t ms)
     timer_set(worker_loop(d->worker), &d->timer, ms);
 }
 
-static uint64_t watch_look_ms(void)
+static uint64_t domain_look_ms(void)
 {
     uint64_t part = (uint64_t)setting_int(&lost_after) / 4;
     return part < LOOK_MS ? part : LOOK_MS;
@@ -237,7 +237,7 @@ static void watch_failed(struct watch *d)
     if (d->state == WATCH_FINE) {
         d->state = WATCH_FAILING;
         d->failing_us = now;
-        watch_after(d, watch_look_ms());
+        watch_after(d, domain_look_ms());
     } else if (d->state == WATCH_FAILING &&
                has_passed(now, d->failing_us, remote_domain_lost_ms())) {
         d->state = WATCH_LOST;
@@ -326,7 +326,7 @@ static void watch_ask(struct watch *d)
 
 static bool watch_hand_over(struct watch *d);
 
-static void watch_look(struct timer *t, struct loop *loop)
+static void domain_look(struct timer *t, struct loop *loop)
 {
     struct watch *d = CONTAINER_OF(t, struct watch, timer);
     uint64_t now = loop_now_us(loop), ping_ms = (uint64_t)setting_int(&ping_after);
@@ -343,8 +343,8 @@ static void watch_look(struct timer *t, struct loop *loop)
         return;
     }
     watch_after(d, d->state == WATCH_FINE      ? ping_ms
-                   : d->state == WATCH_FAILING ? watch_look_ms()
-                                               : LOST_LOOKS * watch_look_ms());
+                   : d->state == WATCH_FAILING ? domain_look_ms()
+                                               : LOST_LOOKS * domain_look_ms());
     watch_ask(d);
 }
 
@@ -361,7 +361,7 @@ static struct watch *watch_make(struct worker *w, slice domain, slice local)
         return NULL;
     struct watch *d = mem_zalloc(sizeof *d + domain.len);
     d->worker = w;
-    d->timer.fn = watch_look;
+    d->timer.fn = domain_look;
     d->local = slice_keep(local);
     d->domain_len = (uint16_t)domain.len;
     memcpy(d->domain, domain.ptr, domain.len);
@@ -450,7 +450,7 @@ static void signal_run(struct worker *w, void *message, const struct message_fro
     } else if (m->sign == DOMAIN_BROKEN) { /* it may be there, and have forgotten everything */
         watch_failed(d);
         if (!failing && d->state == WATCH_FAILING)
-            watch_after(d, watch_look_ms() / 8);
+            watch_after(d, domain_look_ms() / 8);
     } else if (m->sign == DOMAIN_UP && failing) { /* one that has broken may be resumed yet */
         watch_after(d, RESUME_MS);
     } else if (m->sign == DOMAIN_HEARD && failing) {
@@ -496,7 +496,7 @@ void remote_domain_seen(struct worker *w, slice domain, enum domain_sign sign)
 void remote_domain_heard(struct worker *w, slice domain, uint64_t *told_us)
 {
     uint64_t now = domains_now(w);
-    if (*told_us != 0 && !has_passed(now, *told_us, watch_look_ms()))
+    if (*told_us != 0 && !has_passed(now, *told_us, domain_look_ms()))
         return;
     *told_us = now;
     remote_domain_seen(w, domain, DOMAIN_HEARD);

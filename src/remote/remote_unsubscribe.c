@@ -8,27 +8,18 @@
 #include "home/node.h"
 #include "presence/roster.h"
 #include "presence/roster_out.h"
-#include "presence/subscription.h"
 #include "remote/remote_domains.h"
 #include "xmpp/ns.h"
 
 enum { ANSWER_MS = 60 * 1000, BACK_MS = 1000 };
 
-/* A row whose words have been said. Its domain is held (im/remote_domains.h), so that this worker
- * hears when it is back. */
+/* A row whose words have been said. Its domain is held (remote/remote_domains.h), so that this
+ * worker hears when it is back. */
 struct unconfirmed {
     struct worker *worker;
     unsigned words;
     slice sender, rcpt; /* in this block */
 };
-
-static void unconfirmed_run(struct timer *t, struct loop *loop)
-{
-    struct worker *w = CONTAINER_OF(t, struct core, unconfirmed)->worker;
-    (void)loop;
-    if (!worker_stopping(w))
-        subscription_replay_ends(w);
-}
 
 void remote_unsubscribe_later(struct worker *w)
 {
@@ -38,7 +29,6 @@ void remote_unsubscribe_later(struct worker *w)
     c->unconfirmed_ms = c->unconfirmed_ms == 0                       ? UNCONFIRMED_MIN_MS
                         : c->unconfirmed_ms < UNCONFIRMED_MAX_MS / 2 ? 2 * c->unconfirmed_ms
                                                                      : UNCONFIRMED_MAX_MS;
-    c->unconfirmed.fn = unconfirmed_run;
     timer_set(worker_loop(w), &c->unconfirmed, c->unconfirmed_ms);
 }
 
@@ -129,7 +119,7 @@ void remote_unsubscribe(struct account *a, slice contact, unsigned words, int64_
         unsubscribe_route(w, a->jid, contact, TYPE_UNAVAILABLE);
         unsubscribe_route(w, a->jid, contact, TYPE_UNSUBSCRIBED);
     }
-    if (item != NULL && (left & REMOTE_UNSUBSCRIBE) != 0)
-        (void)subscription_ask_again(a, contact); /* the request of the next account */
+    if (item != NULL && sub_state_ask(item->state)) /* the request of the next account */
+        unsubscribe_route(w, a->jid, contact, TYPE_SUBSCRIBE);
     unconfirmed_ask(w, a->jid, contact, words);
 }
