@@ -278,7 +278,7 @@ stage_fuzz() {
 # A part of the suite runs on two nodes, too, each client on the one that is not its account's home.
 # What cannot run so, and why, is in test/harness/nodes.py.
 ON_TWO_NODES=(
-    test/im/test_{account_life,blocking,carbons,crossing,deleted,directed,frozen,invisible,message,messaging}.py
+    test/im/test_{account_life,blocking,carbons,deleted,directed,frozen,invisible,message,messaging}.py
     test/im/test_{multicast,offline,outside_lost,policy,presence,privacy,roster,subscription,successors}.py
     test/stream/test_{bind,csi,fast,hand_over,sm,sm_repeats}.py
     test/archive/test_{mam,mam_search}.py

@@ -159,5 +159,5 @@ int main(void)
                                         stop),
         cmocka_unit_test_setup_teardown(test_a_lost_domain_is_back_at_its_new_home, start, stop),
     };
-    return cmocka_run_group_tests_name("abroad", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("remote_domains", tests, NULL, NULL);
 }

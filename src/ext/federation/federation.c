@@ -342,7 +342,7 @@ static enum verdict federation_block_stage(struct account *a, const struct stanz
 }
 
 /* Unavailable presence goes where presence went before, else it would be a way to reach others. */
-static enum verdict farewell_check(const struct account *a, struct stanza **st)
+static enum verdict ending_check(const struct account *a, struct stanza **st)
 {
     if ((*st)->type == TYPE_UNAVAILABLE && !presence_is_directed(a, stanza_to(*st)))
         return DROP;
@@ -390,7 +390,7 @@ static enum verdict federation_check(struct session *s, struct stanza **st, stru
     }
     bool may = federation_may(a, to), blocked = federation_book_blocks(to);
     if ((!may || blocked) && foreign_is_ending(*st))
-        return farewell_check(a, st);
+        return ending_check(a, st);
     if (!may)
         return user_refused(a, *st, why);
     if (blocked) {

@@ -1,4 +1,4 @@
-/* abroad: occupants of other servers leave when their server is lost (remote/remote_domains.h),
+/* remote: occupants of other servers leave when their server is lost (remote/remote_domains.h),
  * with status 333 (XEP-0045 §18.1), or when a rule forbids their domain or their address. When the
  * server is back after a failure, it may have forgotten where its users are: all its occupants are
  * sent an empty message, and those that do not exist any more leave as well: AT_ONCE of a worker at
@@ -217,7 +217,7 @@ static void muc_remote_ended(struct worker *w)
 }
 
 const struct room_part remote_part = {
-    .name = "abroad",
+    .name = "remote",
     .seated = abroad_seated,
     .leaves = abroad_leaves,
 };
