@@ -4,7 +4,6 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "codec/xml_write.h"
-#include "convert/stanza.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>

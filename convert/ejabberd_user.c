@@ -4,7 +4,6 @@
 #include "codec/pie.h"
 #include "codec/xml_write.h"
 #include "convert/ejabberd_rows.h"
-#include "convert/stanza.h"
 #include "xmpp/ns.h"
 
 struct ejabberd_account {

@@ -210,27 +210,12 @@ static bool lua_value(struct lua_reader *r, struct lua_value *out, unsigned dept
 static bool lua_item(struct lua_reader *r, struct lua_value *out)
 {
     if (!slice_is(lua_word(r), "item") || !lua_take(r, '('))
-        return lua_fail(r, "found what is neither `return` nor `item(`");
+        return lua_fail(r, "found no `item(`");
     if (!lua_value(r, out, 1))
         return false;
     if (!lua_take(r, ')'))
         return lua_fail(r, "an item does not end");
     (void)lua_take(r, ';');
-    return true;
-}
-
-static bool lua_list(struct lua_reader *r, struct lua_value *out)
-{
-    struct lua_field **last = &out->first;
-    *out = (struct lua_value){ .type = LUA_TABLE };
-    for (lua_skip(r); r->at < r->end; lua_skip(r)) {
-        struct lua_field *f = lua_field_new(r);
-        if (f == NULL || !lua_item(r, &f->value))
-            return false;
-        f->key.type = LUA_NUMBER;
-        *last = f;
-        last = &f->next;
-    }
     return true;
 }
 
@@ -241,10 +226,11 @@ enum err lua_read(struct lua_value *out, slice text, struct arena *tmp, struct w
         return OK;
     struct lua_reader r = { text.ptr, text.ptr + text.len, text.ptr, tmp, why, 0 };
     lua_skip(&r);
-    const char *before = r.at;
+    if (r.at == r.end)
+        return OK;
     if (!slice_is(lua_word(&r), "return")) {
-        r.at = before;
-        return lua_list(&r, out) ? OK : E_SYNTAX;
+        (void)lua_fail(&r, "found no `return`");
+        return E_SYNTAX;
     }
     if (!lua_value(&r, out, 1))
         return E_SYNTAX;

@@ -1,6 +1,5 @@
 /* lua: reads the files that Prosody stores data in: Lua that only builds tables of
- * constants. `return {…};`, or `item({…});` any number of times, which is read as a list. Nothing
- * is run. Pure.
+ * constants. `return {…};`, or a list: `item({…});` any number of times. Nothing is run. Pure.
  *
  * Limits: LUA_DEPTH_MAX tables inside each other, LUA_FIELDS_MAX fields in all. */
 #pragma once

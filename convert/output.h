@@ -20,6 +20,8 @@
 #include "base/map.h"
 #include <stdio.h>
 
+struct xml_write;
+
 enum { LOST_NAMES_MAX = 500, OUTPUT_GROUPS_MAX = 10000, OUTPUT_MEMBERS_MAX = 1000000 };
 
 struct text_list {
@@ -60,3 +62,12 @@ void output_end(struct output *o);
 /* `count` things of this name are lost; first: of whom the first of them was. */
 void output_lost(struct output *o, slice first, uint64_t count, const char *what, ...)
     __attribute__((format(printf, 4, 5)));
+
+/* Whether it can be written as the name of an element or an attribute. */
+bool is_xml_name(slice name);
+/* Whether servers add such a child to a message that they keep (XEP-0359, XEP-0421, and what
+ * ejabberd had before): it means nothing elsewhere, and is made anew here. */
+bool is_added(slice name, slice ns);
+/* XEP-0203: the stanza came at at_us, in microseconds since 1970; 0: nothing is written. from: who
+ * says so; empty: nobody. */
+void write_delay(struct xml_write *x, uint64_t at_us, slice from);

@@ -8,7 +8,6 @@
 #include "codec/pie.h"
 #include "codec/xml_write.h"
 #include "convert/convert.h"
-#include "convert/stanza.h"
 #include "xmpp/ns.h"
 
 enum { KEY_MAX = 64, KEY_TEXT_MAX = 128 };

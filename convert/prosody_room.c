@@ -2,7 +2,6 @@
 #include "base/buf.h"
 #include "convert/prosody.h"
 #include "convert/room.h"
-#include "convert/stanza.h"
 
 struct prosody_room {
     struct prosody_user user; /* first */

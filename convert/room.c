@@ -7,7 +7,6 @@
 #include "base/utf8.h"
 #include "codec/json_text.h"
 #include "codec/xml_write.h"
-#include "convert/stanza.h"
 #include "xmpp/jid.h"
 #include "xmpp/ns.h"
 #include <errno.h>

@@ -101,7 +101,7 @@ def test_watch_ends_where_it_is_refused_for_good(server, tmp_path):
 def test_a_server_that_is_silent_while_progress_is_shown(server):
     """An import asks for its progress by connections of its own."""
     with stopped(server):
-        lines = terminal.shown(100, MUSTERCTL, "--socket", server.control, "import", "prosody",
+        lines = terminal.shown(100, MUSTERCTL, "--socket", server.control, "import", "xep0227",
                                "/x")
     assert any("the server does not answer" in line for line in lines), lines
 
