@@ -89,8 +89,12 @@ static void put_people(struct prosody_room *r, const struct lua_value *config)
     const struct lua_value *more = lua_get(config, "_affiliation_data");
     slice jid;
     for (const struct lua_field *f = affiliations_of(config)->first; f != NULL; f = f->next) {
-        if (!is_affiliation(f))
+        bool none = f->value.type == LUA_STRING && slice_is(f->value.text, "none");
+        if (!is_affiliation(f)) {
+            if (affiliations_of(config) != config && !none)
+                room_writer_lost(&r->file, "an affiliation of", f->key.text);
             continue;
+        }
         const char *key = slice_cstr(r->user.tmp, f->key.text);
         if (room_writer_may(&r->file, f->key.text, f->value.text, &jid))
             room_writer_affiliation(&r->file, jid, f->value.text,
