@@ -273,11 +273,10 @@ bool import_canceled(struct import *x)
 
 /* The report. */
 
+/* Lines about users leave out none about the source as a whole. */
 void import_report(struct import *x, slice user, const char *what, slice which)
 {
-    if (x->refused + x->left + x->disabled + x->there + x->rooms_there + x->rooms_refused +
-            x->making.there + x->making.refused >
-        REPORT_ROWS_MAX)
+    if (x->reported[user.len > 0]++ >= REPORT_ROWS_MAX)
         return;
     command_row(x->call);
     command_text(x->call, "user", slice_dup(x->call->arena, user));

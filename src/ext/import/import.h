@@ -5,7 +5,8 @@
  * run again. The commands are in ext/import/import_commands.c.
  *
  * Limits: one import at a time; STEP_USERS accounts under way; IMPORT_USERS_MAX in a source;
- * REPORT_ROWS_MAX lines of the report, of which the rest is counted. */
+ * REPORT_ROWS_MAX lines of the report about users, and as many about the source as a whole; the
+ * rest is counted. */
 #pragma once
 #include "base/slice.h"
 

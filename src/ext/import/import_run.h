@@ -59,6 +59,7 @@ struct import {
     enum err e; /* of the source, or of the database */
     struct why why;
     uint64_t imported, there, refused, left, disabled, told_us;
+    uint64_t reported[2];    /* lines: about the source as a whole, about users, rooms and groups */
     struct command_call del; /* `user del` of one that is replaced, or `room import` */
     struct command_return back;
 };
