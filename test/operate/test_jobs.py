@@ -484,7 +484,7 @@ def stored_jobs(server):
 
 def slow_import(server, disk, tmp_path):
     begun = stays_import(server, disk, tmp_path)
-    disk.turn(sync_ms=200)
+    disk.turn(sync_ms=500)  # a job tells how far it is once in a second
     return begun
 
 
