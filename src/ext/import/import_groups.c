@@ -4,6 +4,7 @@
 #include "base/command.h"
 #include "base/ensure.h"
 #include "base/map.h"
+#include "ext/import/import_report.h"
 #include "ext/import/import_run.h"
 #include "home/here.h"
 #include "home/node.h"
@@ -143,7 +144,7 @@ static void making_command(struct import_groups *x, slice name, const slice (*mo
 static void making_end(struct import_groups *x)
 {
     arena_destroy(&x->tmp);
-    import_finish(x->of);
+    x->done(x->of);
 }
 
 /* First all are made. */
@@ -424,11 +425,13 @@ static void making_fill(struct import_groups *x)
         making_want(x);
 }
 
-void import_groups_start(struct import *of)
+void import_groups_start(struct import *of, void (*done)(struct import *of))
 {
     struct import_groups *x = &of->making;
     ensure(of->groups.count > 0);
-    *x = (struct import_groups){ .of = of, .group = of->groups.first, .tmp = arena_create(0) };
+    *x = (struct import_groups){
+        .of = of, .done = done, .group = of->groups.first, .tmp = arena_create(0)
+    };
     give_names(&of->groups);
     making_look(x);
 }

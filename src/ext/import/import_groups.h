@@ -12,6 +12,7 @@ struct import;
 
 struct import_groups {
     struct import *of;
+    void (*done)(struct import *of);
     uint64_t imported, there, refused;
     /* Its own: */
     struct source_group *group;
@@ -24,6 +25,5 @@ struct import_groups {
     void (*then)(struct import_groups *x, const struct command_call *ran);
 };
 
-/* import_finish() is called when they are made. */
-void import_groups_start(struct import *of);
+void import_groups_start(struct import *of, void (*done)(struct import *of));
 extern struct store_stmt import_groups_account;

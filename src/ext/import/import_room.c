@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/command.h"
 #include "base/ensure.h"
+#include "ext/import/import_report.h"
 #include "ext/import/import_run.h"
 #include "home/here.h"
 

@@ -64,16 +64,7 @@ struct import {
     struct command_return back;
 };
 
-/* A line of the report: `which` is behind `what`, if it is not empty. */
-void import_report(struct import *x, slice user, const char *what, slice which);
-void import_report_disabled(struct import *x, slice user);
-void import_refuse(struct import *x, struct import_user *u, const char *why);
-/* Whether it is to end before its next step. */
-bool import_canceled(struct import *x);
-void import_tell_progress(struct import *x);
-
 /* Called when these are done: the users of a step; a room, if there was one. */
 void import_step_end(struct import *x);
 void import_room_end(struct import *x);
-void import_finish(struct import *x); /* of groups */
-void import_end(struct import *x);    /* the import cannot go on, or is done */
+void import_end(struct import *x); /* the import cannot go on, or is done */

@@ -9,6 +9,7 @@
 #include "core/feature.h"
 #include "core/portable.h"
 #include "ext/import/import.h"
+#include "ext/import/import_report.h"
 #include "ext/import/import_run.h"
 #include "home/duty.h"
 #include "home/here.h"
