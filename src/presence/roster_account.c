@@ -188,9 +188,9 @@ static const struct store_migration roster_migrations[] = {
     "(SELECT owner FROM roster WHERE jid = $2 OR jid LIKE '%@' || $2 UNION SELECT id FROM "        \
     "account WHERE jid IN ($1, $2) OR jid LIKE '%@' || $1 OR jid LIKE '%@' || $2)"
 /* Contacts on other servers know the old addresses. They are told that this one has no subscription
- * any more (remote/remote_unsubscribe.h), by rows that are made before; contacts of a domain that is
- * not served cannot be told. So the new one has none, either. A contact that clients do not see has
- * nothing left then. */
+ * any more (remote/remote_unsubscribe.h), by rows that are made before; contacts of a domain that
+ * is not served cannot be told. So the new one has none, either. A contact that clients do not see
+ * has nothing left then. */
 #define ROSTER_REMOTE                                                                              \
     "owner IN (SELECT id FROM account WHERE jid IN ($1, $2) OR jid LIKE '%@' || $1 OR "            \
     "jid LIKE '%@' || $2) AND NOT EXISTS (SELECT 1 FROM account o WHERE o.jid = roster.jid)"
