@@ -284,7 +284,7 @@ ON_TWO_NODES=(
     test/archive/test_{mam,mam_search}.py
     test/services/test_{adhoc,admin,bookmarks,component,pep,proxy65,pubsub,pubsub_consent,pubsub_contacts,push,services,upload}.py
     test/operate/test_trace_message.py
-    test/federation/test_s2s{,_across_rooms,_in,_sm}.py
+    test/federation/test_s2s{,_in,_sm}.py
     test/rooms/test_{enter,administrators,alias,commands,files,follow,lock,modern,moderator,occupant,owner,promise,register,sessions,views}.py
 )
 # The other database: MUSTER_DATABASE chooses it for any run of the tests.

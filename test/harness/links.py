@@ -253,7 +253,6 @@ class Reader:
             self.confirm()
 
     def confirm(self, on=False):
-        """on: and all that comes from now on."""
         self.confirms = self.confirms or on
         count = self.handled + len(STANZA.findall(self.text.partition(POISON)[0]))
         self.say(f"<a xmlns='{xml.SM}' h='{count}'/>")
