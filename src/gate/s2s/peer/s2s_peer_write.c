@@ -542,17 +542,19 @@ void peer_write_stop(struct s2s_peer *p)
     p->full = false;
 }
 
-/* What waits of an account that is deleted: messages and requests. Its farewells still go. */
+/* What waits of an account that is deleted: messages and requests. Its unavailable presence goes. */
 void s2s_peers_sender_gone(struct worker *w, slice bare)
 {
     struct s2s_gate *g = s2s_gate_of(w);
     struct s2s_peer *p;
     for (uint32_t at = 0; g != NULL && (p = map_next(&s2s_worker(g, w)->peers, &at)) != NULL;) {
         for (uint32_t i = 0; i < p->queue.len; i++) {
-            const struct stanza *st = s2s_queue_at(&p->queue, i)->st;
-            if ((st->kind == STANZA_MESSAGE || stanza_is_request(st)) &&
-                slice_eq(stanza_from_bare(st), bare))
-                s2s_queue_gone(&p->queue, i);
+            const struct s2s_sent *s = s2s_queue_at(&p->queue, i);
+            if (s->gone || !(s->st->kind == STANZA_MESSAGE || stanza_is_request(s->st)) ||
+                !slice_eq(stanza_from_bare(s->st), bare))
+                continue;
+            trail_note(s->st, "dropped", "its sender is deleted", s2s_peer_remote(p));
+            s2s_queue_gone(&p->queue, i);
         }
         s2s_backlog_sender_gone(p);
     }
