@@ -303,6 +303,7 @@ void roster_out_settle_forgotten(struct worker *w, slice sender, slice rcpt)
 
 static void row_delete(struct worker *w, const struct settled *s)
 {
+    ensure(s->sender.len > 0 && s->rcpt.len > 0);
     struct store_batch *b = store_write(worker_store(w), hash_keyed(s->sender));
     STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(s->sender), SV_T(s->rcpt), SV_I(s->axis),
               SV_I(s->verb));

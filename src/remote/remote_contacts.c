@@ -302,6 +302,7 @@ static void contacts_later(struct remote_contacts *all, slice account, slice wha
 {
     struct returned *r = mem_zalloc(sizeof *r + account.len + what.len);
     char *at = (char *)(r + 1);
+    ensure(account.len + what.len > 0);
     r->account = slice_lay(&at, account);
     r->what = slice_lay(&at, what);
     list_append(&all->back, &r->node);
@@ -311,6 +312,7 @@ static void contacts_later(struct remote_contacts *all, slice account, slice wha
 
 static void contact_tell(struct account *a, slice contact)
 {
+    ensure(account_here(a) && account_available(a) > 0);
     if (roster_is_seen(a, contact))
         presence_show(a, contact);
     if (roster_sees(a, contact))

@@ -98,6 +98,7 @@ static unsigned words_left(const struct account *a, slice contact, unsigned word
 void remote_unsubscribe(struct account *a, slice contact, unsigned words, int64_t due)
 {
     struct worker *w = a->worker;
+    ensure(account_here(a) && contact.len > 0);
     unsigned left = words_left(a, contact, words);
     const struct roster_item *item = roster_find(a->roster, contact);
     slice domain = jid_split(contact).domain, local = jid_split(a->jid).domain;
