@@ -42,8 +42,13 @@ bool subscription_ask_again(const struct account *a, slice contact)
     if (item == NULL || !sub_state_ask(item->state) ||
         foreign_separates(w, jid_split(a->jid).domain, domain))
         return false;
-    route_send(w, stanza_make(STANZA_PRESENCE, TYPE_SUBSCRIBE, a->jid, contact, (slice){ 0 },
-                              (slice){ 0 }));
+    struct stanza *st = subscription_stanza(a, contact, SUB_SUBSCRIBE);
+    if (roster_out_confirms(worker_node(w), contact)) { /* which takes it by its row */
+        struct store_batch *b = store_write(worker_store(w), account_lane(a));
+        roster_out_put(b, w, st);
+        store_submit(b, worker_loop(w), 0, NULL, NULL);
+    }
+    route_send(w, st);
     return true;
 }
 

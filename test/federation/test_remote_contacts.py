@@ -158,7 +158,7 @@ def test_a_server_that_is_back_later_is_told(servers, friends, killed):
     carol.expect("<message type='error' id='h'/>")
     assert rows(one) == [("alice@one.test", "bob@other.test")]
     other.start()
-    until("no rows", lambda: not rows(one))
+    until("no rows", lambda: not rows(one), timeout=60)
     assert across.roster_of(other.client("bob", "b"))["alice@one.test"] == ("none", None)
 
 
