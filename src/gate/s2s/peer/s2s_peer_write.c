@@ -542,7 +542,8 @@ void peer_write_stop(struct s2s_peer *p)
     p->full = false;
 }
 
-/* What waits of an account that is deleted: messages and requests. Its unavailable presence goes. */
+/* What waits of an account that is deleted: messages and requests. Its unavailable presence goes.
+ */
 void s2s_peers_sender_gone(struct worker *w, slice bare)
 {
     struct s2s_gate *g = s2s_gate_of(w);
