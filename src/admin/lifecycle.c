@@ -5,11 +5,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/units.h"
+#include "core/command_form.h"
 #include "home/duty.h"
 #include "home/here.h"
 #include "io/timer.h"
 #include "ops/announce.h"
-#include "ops/command_form.h"
 #include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>

@@ -14,7 +14,6 @@ struct account_template;
 struct alarm;
 struct archive_words;
 struct buf;
-struct claims;
 struct elem;
 struct frozen_row;
 struct command;
@@ -314,11 +313,7 @@ struct feature {
     struct alarm *const *alarms;
     struct log_area *const *logs;
 
-    /* Functions that are no events of an account, a session or a worker, and no stage. These two
-     * run at start only, before there is a worker. */
-    /* Claims the rows of `f`, any feature, which this one reads and the core does not know: no two
-     * may have the same (core/feature_check.h). */
-    void (*claim)(struct claims *c, const struct feature *f);
+    /* Functions that are no events of an account, a session or a worker, and no stage. */
     void (*start)(void); /* by features_set(), before any worker runs; NULL: nothing to do */
     /* These four answer on any worker what the rows stream_feature and disco cannot tell, since it
      * is not constant. */

@@ -6,6 +6,7 @@
 #include "base/map.h"
 #include "base/metric.h"
 #include "base/setting.h"
+#include "core/command_form.h"
 #include "core/feature.h"
 #include "home/host.h"
 #include "http/server.h"
@@ -28,7 +29,8 @@ struct claims {
 
 static slice claim_words(const void *item) { return ((const struct claim *)item)->words; }
 
-void feature_claim(struct claims *c, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static void feature_claim(struct claims *c, const char *fmt,
+                                                                ...)
 {
     char text[sizeof c->why->text];
     va_list args;
@@ -140,6 +142,8 @@ static void claim_operators(struct claims *c, const struct feature *f)
         feature_claim(c, "the alarm %s", (*a)->name);
     for (const struct account_fact *a = f->facts; a != NULL && a->name != NULL; a++)
         feature_claim(c, "the fact %s of accounts", a->name);
+    for (const struct command_form *m = f->command_forms; m != NULL && m->node != NULL; m++)
+        feature_claim(c, "the ad-hoc command %s", m->node);
     for (struct log_area *const *l = f->logs; l != NULL && *l != NULL; l++)
         feature_claim(c, "the log area %s", (*l)->name);
 }
@@ -159,9 +163,6 @@ bool features_agree(const struct feature *const *list, struct why *why)
         claim_pages(&c, f->http);
         claim_schema(&c, f->schema);
         claim_operators(&c, f);
-        for (const struct feature *const *one = list; *one != NULL; one++)
-            if ((*one)->claim != NULL)
-                (*one)->claim(&c, f);
     }
     map_fini(&c.all);
     arena_destroy(&c.arena);

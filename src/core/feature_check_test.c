@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "base/setting.h"
+#include "core/command_form.h"
 #include "core/feature.h"
 #include "core/preauth.h"
 #include "home/host.h"
@@ -141,30 +142,11 @@ static void test_what_discovery_shows(void **state)
                         "features two and three both have the identity pubsub/pep of accounts");
 }
 
-/* A stand-in for the rows of another folder. */
-struct command_form {
-    const char *node;
-};
-static void claim_forms(struct claims *c, const struct feature *f)
+static void test_commands(void **state)
 {
-    for (const struct command_form *row = f->command_forms; row != NULL && row->node != NULL; row++)
-        feature_claim(c, "the node %s", row->node);
-}
-
-/* Whoever reads them may be behind the features that have them. */
-static void test_rows_that_another_feature_reads(void **state)
-{
-    static const struct command_form rows[] = { { "urn:x" }, { 0 } };
-    static const struct feature one = { .name = "one", .command_forms = rows };
-    static const struct feature two = { .name = "two", .command_forms = rows };
-    static const struct feature reader = { .name = "reader", .claim = claim_forms };
-    const struct feature *const list[] = { &one, &two, &reader, NULL };
-    struct why why;
+    static const struct command_form rows[] = { { .node = "urn:x" }, { 0 } };
     (void)state;
-    assert_null(said(&one, &two)); /* nobody reads them */
-    assert_false(features_agree(list, &why));
-    assert_string_equal(why.text, "features one and two both have the node urn:x");
-    assert_true(features_agree(list + 1, &why));
+    assert_refused("the ad-hoc command urn:x", .command_forms = rows);
 }
 
 static void test_tags(void **state)
@@ -260,7 +242,7 @@ int main(void)
         cmocka_unit_test(test_hosts),
         cmocka_unit_test(test_elements),
         cmocka_unit_test(test_what_discovery_shows),
-        cmocka_unit_test(test_rows_that_another_feature_reads),
+        cmocka_unit_test(test_commands),
         cmocka_unit_test(test_tags),
         cmocka_unit_test(test_statements),
         cmocka_unit_test(test_what_operators_see),

@@ -4,7 +4,7 @@
  * if its caller may name another one.
  *
  * A command without arguments runs at once; one with arguments asks for them in one form. Other
- * forms that run the same commands are rows of features (ops/command_form.h).
+ * forms that run the same commands are rows of features (core/command_form.h).
  *
  * Limits: those of sessions (ext/adhoc_session.h); ROWS_BYTES_MAX of an answer. */
 #include "account/account.h"
@@ -17,8 +17,8 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "core/command_form.h"
 #include "core/feature.h"
-#include "core/feature_check.h"
 #include "ext/adhoc_session.h"
 #include "ext/adhoc_words.h"
 #include "ext/ext.h"
@@ -27,7 +27,6 @@
 #include "home/message.h"
 #include "ops/access.h"
 #include "ops/audit_command.h"
-#include "ops/command_form.h"
 #include "ops/command_late.h"
 #include "ops/second_factor.h"
 #include "xmpp/disco_info.h"
@@ -943,12 +942,6 @@ static bool adhoc_discover(struct iq *iq, slice node)
     return !items && node.len > 0 && target_of(node, &t) && adhoc_describe(iq, node, &t);
 }
 
-static void adhoc_claim(struct claims *c, const struct feature *f)
-{
-    for (const struct command_form *at = f->command_forms; at != NULL && at->node != NULL; at++)
-        feature_claim(c, "the ad-hoc command %s", at->node);
-}
-
 static const struct iq_rule rules[] = {
     { TYPE_SET, NS_COMMANDS, "command", IQ_TO_SERVER | IQ_TO_SELF, execute },
     { 0 },
@@ -967,7 +960,6 @@ const struct feature adhoc_feature = {
             { "0068", "1.3.0", "Field Standardization for Data Forms", "0.1.0", "form_test", NULL },
             { 0 },
         },
-    .claim = adhoc_claim,
     .start = adhoc_sessions_start,
     .worker.slot = &adhoc_sessions_slot,
     .worker.ended = adhoc_sessions_end,

@@ -9,7 +9,6 @@
 #include "core/feature.h"
 #include "core/feature_check.h"
 #include "ext/ext.h"
-#include "ops/command_form.h"
 #include "pubsub/pubsub.h"
 
 /* Two features with these rows, and the one that reads them: the reason why they are refused, or
@@ -48,24 +47,11 @@ static void test_identities_of_the_server_and_of_accounts(void **state)
                         "accounts");
 }
 
-static void test_commands(void **state)
-{
-    static const struct command_form rows[] = { { ADMIN_NODE("x") }, { ADMIN_NODE("y") }, { 0 } };
-    static const struct feature one = { .name = "one", .command_forms = rows };
-    static const struct feature two = { .name = "two", .command_forms = rows + 1 };
-    static const struct feature none = { .name = "none" };
-    (void)state;
-    assert_null(said(&one, &none, &adhoc_feature));
-    assert_string_equal(said(&one, &two, &adhoc_feature),
-                        "features one and two both have the ad-hoc command " NS_ADMIN "#y");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nodes_of_accounts_may_have_several_followers),
         cmocka_unit_test(test_identities_of_the_server_and_of_accounts),
-        cmocka_unit_test(test_commands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

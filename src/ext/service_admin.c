@@ -1,12 +1,12 @@
 /* service_admin: Service Administration (XEP-0133): its forms, each of which runs a command row
- * (ops/command_form.h). Those of announcements, lists and the end of the server stand with their
+ * (core/command_form.h). Those of announcements, lists and the end of the server stand with their
  * commands. */
 #include "base/buf.h"
 #include "base/command.h"
 #include "codec/xml_write.h"
+#include "core/command_form.h"
 #include "core/feature.h"
 #include "ext/ext.h"
-#include "ops/command_form.h"
 #include "xmpp/ns.h"
 
 static const struct form_option max_items[] = {

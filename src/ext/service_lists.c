@@ -6,11 +6,11 @@
  * with or without resource, or a domain (XEP-0016 §2.1: each form that a JID has there). */
 #include "account/account.h"
 #include "base/setting.h"
+#include "core/command_form.h"
 #include "core/feature.h"
 #include "ext/ext.h"
 #include "home/host.h"
 #include "home/node.h"
-#include "ops/command_form.h"
 
 static bool are_addresses(slice text) { return jid_words_suit(text, NULL); }
 
