@@ -250,8 +250,6 @@ struct worker_events {
     /* Roles, tokens, administrators, or the state of an account with a role are others, and the
      * table (ops/access.h) has them: on one worker of each process. */
     void (*access_changed)(struct worker *w);
-    /* All sealed secrets are deleted, since their key is lost: at the home of DUTY_WEBHOOKS. */
-    void (*secrets_dropped)(struct worker *w);
     /* Accounts of this worker go by another table of groups now: account/shared.h. */
     void (*groups_changed)(struct worker *w);
     void (*node_gone)(struct worker *w, uint32_t node); /* another one: its sessions have ended */

@@ -569,5 +569,4 @@ const struct feature webhooks_feature = {
     .logs = (struct log_area *const[]){ &log_webhook, NULL },
     .worker.start = webhooks_start,
     .worker.stop = webhooks_stop,
-    .worker.secrets_dropped = webhooks_secrets_dropped,
 };

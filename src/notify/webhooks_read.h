@@ -14,5 +14,5 @@ void webhooks_read_begin(struct worker *w, webhooks_read_fn *done);
 void webhooks_read_end(void);
 bool webhooks_read_now(void); /* the loop has ended: once more; whether all is read */
 
-/* Their secrets are deleted, and they with them: feature.worker.secrets_dropped. */
+/* Their secrets are deleted, and they with them: at the home of DUTY_WEBHOOKS. */
 void webhooks_secrets_dropped(struct worker *w);

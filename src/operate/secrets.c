@@ -1,5 +1,5 @@
 /* secrets: the command that deletes all sealed secrets when their key is lost; see auth/seal.h. */
-#include "admin/secrets.h"
+#include "operate/secrets.h"
 #include "account/account.h"
 #include "auth/seal.h"
 #include "base/command.h"
@@ -7,6 +7,7 @@
 #include "core/feature.h"
 #include "home/duty.h"
 #include "home/here.h"
+#include "notify/webhooks_read.h"
 #include "store/store.h"
 
 static struct store_stmt drop_tokens = {
@@ -69,7 +70,7 @@ static void secrets_dropped(void *arg, enum store_result result, const struct st
         command_fail_cause(call, err_of_store(result), NULL);
         return;
     }
-    EMIT(worker.secrets_dropped, call->worker);
+    webhooks_secrets_dropped(call->worker);
     command_done(call, "tokens of devices, secrets of components, webhooks, second factors of "
                        "administrators and secret settings are deleted; remove secrets.key from "
                        "the data folder if it is there, and restart");
