@@ -230,12 +230,32 @@ static void metrics_text_metric(struct buf *out, const struct metric *m, enum me
     }
 }
 
+struct family {
+    struct buf *out;
+    const struct metric_family *of;
+};
+
+static void family_value(void *arg, const char *value, uint64_t n)
+{
+    const struct family *f = arg;
+    buf_printf(f->out, "%s_total{%s=\"%s\"} %" PRIu64 "\n", f->of->name, f->of->label, value, n);
+}
+
+/* total: what the names of counters end in where a family is declared. */
+static void metrics_text_family(struct buf *out, const struct metric_family *m, const char *total)
+{
+    buf_printf(out, "# HELP %s%s %s\n# TYPE %s%s counter\n", m->name, total, m->help, m->name,
+               total);
+    m->each(m, family_value, &(struct family){ out, m });
+}
+
 void metrics_text(struct buf *out, enum metrics_format format)
 {
     for (const struct metric *m = metric_first(); m != NULL; m = m->next)
         metrics_text_metric(out, m, format);
-    FEATURES_EACH (f, metrics_text)
-        f->metrics_text(out, format == METRICS_OPENMETRICS ? "" : "_total");
+    FEATURES_EACH (f, families)
+        for (const struct metric_family *m = f->families; m->name != NULL; m++)
+            metrics_text_family(out, m, format == METRICS_OPENMETRICS ? "" : "_total");
     metrics_text_named(out);
     if (format == METRICS_OPENMETRICS)
         buf_lit(out, "# EOF\n");

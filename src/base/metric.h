@@ -31,6 +31,17 @@ struct metric {
     struct metric *next; /* all rows */
 };
 
+/* Counters with a label whose values are not constant, for scrapers. Any thread. */
+typedef void metric_each_fn(void *arg, const char *value, uint64_t n);
+struct metric_family {
+    const char *name;         /* without "_total" */
+    const char *help, *label; /* as above */
+    size_t counter;           /* for `each` */
+    /* Calls fn for each value of the label: their number is bounded, and there is no quote,
+     * backslash or line end in them. */
+    void (*each)(const struct metric_family *f, metric_each_fn *fn, void *arg);
+};
+
 enum { METRIC_MAX = 1024 };
 
 struct metric_shard {

@@ -23,6 +23,7 @@ struct host;
 struct log_area;
 struct message_row;
 struct metric;
+struct metric_family;
 struct portable_part;
 struct preauth;
 struct ps_watch;
@@ -308,19 +309,16 @@ struct feature {
     struct command *const *commands;
     const struct command_form *command_forms; /* ended by { 0 } */
     struct metric *const *metrics;
+    const struct metric_family *families; /* ended by { 0 }: base/metric.h */
     struct alarm *const *alarms;
     struct log_area *const *logs;
 
     /* Functions that are no events of an account, a session or a worker, and no stage. */
     void (*start)(void); /* by features_set(), before any worker runs; NULL: nothing to do */
-    /* These four answer on any worker what the rows stream_feature and disco cannot tell, since it
+    /* These three answer on any worker what the rows stream_feature and disco cannot tell, since it
      * is not constant. */
     /* The same as stream_feature; or NULL. */
     void (*stream_features)(struct buf *out);
-    /* Appends metrics whose labels are not constant, for scrapers. Their number is bounded. total:
-     * what the names of counters end in where a family is declared: "_total" for Prometheus, "" in
-     * OpenMetrics. */
-    void (*metrics_text)(struct buf *out, const char *total);
     /* A disco#info or disco#items request (XEP-0030) to an account or a service, before it is
      * answered in general: true if this feature has answered or holds it. Node may be empty. */
     bool (*disco_get)(struct iq *iq, slice node);

@@ -142,6 +142,8 @@ static void claim_operators(struct claims *c, const struct feature *f)
         feature_claim(c, "the alarm %s", (*a)->name);
     for (const struct account_fact *a = f->facts; a != NULL && a->name != NULL; a++)
         feature_claim(c, "the fact %s of accounts", a->name);
+    for (const struct metric_family *m = f->families; m != NULL && m->name != NULL; m++)
+        feature_claim(c, "the metric %s", m->name);
     for (const struct command_form *m = f->command_forms; m != NULL && m->node != NULL; m++)
         feature_claim(c, "the ad-hoc command %s", m->node);
     for (struct log_area *const *l = f->logs; l != NULL && *l != NULL; l++)

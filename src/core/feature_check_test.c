@@ -178,12 +178,14 @@ static void test_what_operators_see(void **state)
     static struct setting setting = { .name = "x.on" };
     static struct command command = { .name = "x add" };
     static struct metric metric = { .name = "muster_x" };
+    static const struct metric_family families[] = { { .name = "muster_x_domain" }, { 0 } };
     static struct alarm alarm = { .name = "x.full" };
     static struct log_area area = { .name = "x" };
     (void)state;
     assert_refused("the setting x.on", .settings = (struct setting *const[]){ &setting, NULL });
     assert_refused("the command x add", .commands = (struct command *const[]){ &command, NULL });
     assert_refused("the metric muster_x", .metrics = (struct metric *const[]){ &metric, NULL });
+    assert_refused("the metric muster_x_domain", .families = families);
     assert_refused("the alarm x.full", .alarms = (struct alarm *const[]){ &alarm, NULL });
     assert_refused("the log area x", .logs = (struct log_area *const[]){ &area, NULL });
 }

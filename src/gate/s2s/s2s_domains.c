@@ -256,34 +256,28 @@ bool s2s_domain_counts(slice domain, struct s2s_domain_counts *out)
 
 /* Metrics. Domains are prepared, so they have no quotes, backslashes or line ends. */
 
-static void text_metric(struct buf *out, const char *total, const char *name, const char *help,
-                        size_t offset)
-{
-    buf_printf(out, "# HELP muster_s2s_domain_%s%s %s\n# TYPE muster_s2s_domain_%s%s counter\n",
-               name, total, help, name, total);
-    for (uint32_t i = 0; i < table.end; i++) {
-        struct slot *s = &slots[i];
-        if (s->name[0] == '\0')
-            continue;
-        uint64_t n = atomic_load((_Atomic uint64_t *)(void *)((char *)s + offset));
-        buf_printf(out, "muster_s2s_domain_%s_total{domain=\"%s\"} %" PRIu64 "\n", name, s->name,
-                   n);
-    }
-}
-
-void s2s_domains_text(struct buf *out, const char *total)
+static void each_domain(const struct metric_family *f, metric_each_fn *fn, void *arg)
 {
     pthread_mutex_lock(&table.lock);
-    text_metric(out, total, "sent", "Stanzas written to servers of a domain.",
-                offsetof(struct slot, sent));
-    text_metric(out, total, "received", "Stanzas read from servers of a domain.",
-                offsetof(struct slot, received));
-    text_metric(out, total, "failures", "Attempts to reach a domain that have failed.",
-                offsetof(struct slot, failures));
-    text_metric(out, total, "streams", "Streams to a domain that came up.",
-                offsetof(struct slot, up));
+    for (uint32_t i = 0; i < table.end; i++) {
+        struct slot *s = &slots[i];
+        if (s->name[0] != '\0')
+            fn(arg, s->name, atomic_load((_Atomic uint64_t *)(void *)((char *)s + f->counter)));
+    }
     pthread_mutex_unlock(&table.lock);
 }
+
+const struct metric_family s2s_domain_families[] = {
+    { "muster_s2s_domain_sent", "Stanzas written to servers of a domain.", "domain",
+      offsetof(struct slot, sent), each_domain },
+    { "muster_s2s_domain_received", "Stanzas read from servers of a domain.", "domain",
+      offsetof(struct slot, received), each_domain },
+    { "muster_s2s_domain_failures", "Attempts to reach a domain that have failed.", "domain",
+      offsetof(struct slot, failures), each_domain },
+    { "muster_s2s_domain_streams", "Streams to a domain that came up.", "domain",
+      offsetof(struct slot, up), each_domain },
+    { 0 },
+};
 
 /* The watch. */
 

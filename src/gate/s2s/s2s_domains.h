@@ -4,13 +4,13 @@
  * Limits: s2s.metrics-domains; the others are counted together as "other". A domain is forgotten an
  * hour after the last that was counted for it. */
 #pragma once
+#include "base/metric.h"
 #include "base/slice.h"
 #include "gate/s2s/s2s_stage.h"
 #include <stdbool.h>
 #include <stdint.h>
 
 struct alarm;
-struct buf;
 struct loop;
 struct s2s_worker;
 struct setting;
@@ -47,7 +47,7 @@ struct s2s_domain_counts {
     char why[S2S_DOMAIN_WHY];
 };
 bool s2s_domain_counts(slice domain, struct s2s_domain_counts *out); /* false: nothing is known */
-void s2s_domains_text(struct buf *out, const char *total); /* as struct feature.metrics_text */
+extern const struct metric_family s2s_domain_families[];             /* ended by { 0 } */
 
 /* The watch over domains that fail: on the first worker of the node. */
 void s2s_domains_start(struct s2s_worker *sw, struct worker *w);

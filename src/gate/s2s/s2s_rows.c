@@ -342,7 +342,7 @@ const struct feature s2s_feature = {
     .metrics = (struct metric *const[]){ &s2s_streams, &s2s_stanzas, &s2s_failures, &s2s_refused,
                                          &s2s_partners, &s2s_drops, &s2s_overflows, &s2s_held,
                                          &s2s_given_up, &s2s_stored, NULL },
-    .metrics_text = s2s_domains_text,
+    .families = s2s_domain_families,
     .alarms = (struct alarm *const[]){ &s2s_failing_alarm, NULL },
     .logs = (struct log_area *const[]){ &log_s2s, NULL },
     .messages =
