@@ -4,8 +4,10 @@
 #include "auth/seal.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "component/component_shown.h"
 #include "core/test_node.h"
 #include "home/frozen.h"
+#include "presence/caps.h"
 #include "presence/presence.h"
 #include "session/given.h"
 #include "session/session_queue.h"
@@ -51,8 +53,11 @@ static const struct feature kept_feature = {
     .name = "kept", .session = { .slot = &kept_slot, .save = kept_save, .restore = kept_restore }
 };
 static const struct feature *const features[] = {
-    &test_auth_feature, &account_feature,  &session_feature, &message_feature,
-    &roster_feature,    &presence_feature, &kept_feature,    NULL,
+    &test_auth_feature, &account_feature,
+    &session_feature,   &message_feature,
+    &roster_feature,    &presence_feature,
+    &caps_feature,      &component_shown_feature,
+    &kept_feature,      NULL,
 };
 
 static int start(void **state)

@@ -5,7 +5,11 @@
 #include "base/err.h"
 #include "session/session.h"
 
+struct arena;
+struct buf;
+struct elem;
 struct message_row;
+struct store_batch;
 struct store_stmt;
 
 /* What the columns of an account say of its user; ptr NULL: that column is left as it is. */
@@ -20,6 +24,42 @@ struct account_template {
     slice share, others; /* on, off; allow, block, ask: as of `policy set` */
     slice groups;        /* that it is in by name, separated by spaces */
 };
+
+/* Beside `template` of account_events, about all that an account has by its template. In struct
+ * feature; one has it. Adds reads or statements to transactions. Any worker. */
+struct template_part {
+    /* Whether the transaction that makes an account would be, or why it was, in conflict: reads.
+     * Then, of what they have found from statement *at on, which it moves on, with as many accounts
+     * before as `more` says: a sentence; NULL: nothing stands against it. */
+    void (*limits)(struct store_batch *b, const struct account_template *t);
+    const char *(*refusal)(const struct store_batch *b, unsigned *at,
+                           const struct account_template *t, int64_t more, struct arena *arena);
+    /* Whether an account that was made has all of it: reads. Then likewise: a sentence about what
+     * it does not have; NULL: it has all. */
+    void (*given)(struct store_batch *b, slice jid, const struct account_template *t);
+    const char *(*lacks)(const struct store_batch *b, unsigned *at,
+                         const struct account_template *t, struct arena *arena);
+    /* A template gets another name: statements for what refers to it. */
+    void (*renamed)(struct store_batch *b, slice from, slice to);
+    /* One of these is committed. */
+    void (*done)(struct worker *w);
+    /* The audit log is to say what a deleted account had: reads. Then likewise: appends
+     * "NAME=VALUE" to what is there, parted by a blank, and at most ACCOUNT_NOTE_MAX bytes. */
+    void (*noted)(struct store_batch *b, slice jid);
+    void (*note)(const struct store_batch *b, unsigned *at, struct buf *out);
+};
+enum { ACCOUNT_NOTE_MAX = 1024 };
+
+/* By which users are found. The same; adds statements to transactions. */
+struct profile_index {
+    /* An account is made with a profile, or its profile changes. They find its id in `account` by
+     * `jid`, where it has its row already. Any worker. */
+    void (*profile)(struct store_batch *b, slice jid, const struct user_profile *p);
+    /* A vCard (XEP-0054) of an account is stored: adds what is made of it, with the same result if
+     * it is added again. */
+    void (*card)(int64_t owner, const struct elem *card, struct store_batch *b);
+};
+
 /* An account row was committed: its home forgets that there was no such account, and features are
  * told (`created`). Any worker. */
 void account_created(struct worker *w, slice bare, bool disabled);

@@ -3,7 +3,9 @@
 #include "archive/archive.h"
 #include "archive/reader.h"
 #include "base/mem.h"
+#include "component/component_shown.h"
 #include "core/test_node.h"
+#include "presence/caps.h"
 
 #include <setjmp.h>
 #include <sqlite3.h>
@@ -33,8 +35,11 @@ static const struct store_migration none[] = { { 0 } };
 static const struct store_schema schema = { .feature = "test", .migrations = none, .stmts = stmts };
 static const struct feature follower_feature = { .name = "follower", .schema = &schema };
 static const struct feature *const features[] = {
-    &test_auth_feature, &account_feature,  &session_feature,  &message_feature,
-    &roster_feature,    &presence_feature, &follower_feature, NULL,
+    &test_auth_feature, &account_feature,
+    &session_feature,   &message_feature,
+    &roster_feature,    &presence_feature,
+    &caps_feature,      &component_shown_feature,
+    &follower_feature,  NULL,
 };
 
 struct follower {

@@ -10,20 +10,18 @@
 #include "account/moves.h"
 #include "base/buf.h"
 #include "bus/bus_local.h"
+#include "component/component_shown.h"
 #include "core/test_live.h"
 #include "home/slots.h"
+#include "presence/caps.h"
 #include <sqlite3.h>
 
 enum { NODES = 2, WORKERS = 2 };
 
 static const struct feature *const features[] = {
-    &test_auth_feature,
-    &account_feature,
-    &session_feature,
-    &message_feature,
-    &roster_feature,
-    &presence_feature,
-    NULL,
+    &test_auth_feature, &account_feature,         &session_feature,
+    &message_feature,   &roster_feature,          &presence_feature,
+    &caps_feature,      &component_shown_feature, NULL,
 };
 
 static struct bus_local *bus;

@@ -312,7 +312,7 @@ static void save_account(struct saved *one)
     struct store_batch *b = save_batch(one);
     if (!mailbox_clean(a))
         mailbox_save(a, b);
-    EMIT(account.stopping, a, b);
+    EMIT_ONE(last, stopping, a, b);
     if (store_stmt_count(b) > 0)
         save_submit(one, b, 0);
     else

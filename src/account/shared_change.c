@@ -213,7 +213,7 @@ static void shared_take(struct worker *w)
     s->was = s->now;
     s->now = shared_ref(shared_state_of(node_worker(worker_node(w), 0))->next);
     s->telling = true;
-    EMIT(worker.groups_changed, w);
+    EMIT_ONE(policy, regrouped, w);
 }
 
 static void shared_run(struct worker *w, void *message, const struct message_from *from)

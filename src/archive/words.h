@@ -1,6 +1,6 @@
-/* archive_words: full text of the archive, which an extension may bring (struct feature.words; the
- * first that does counts). Code that stores, changes, removes or searches messages of the log calls
- * these functions. If no extension has it, they do nothing. */
+/* archive_words: full text of the archive, which one extension may bring (feature_tables.words).
+ * Code that stores, changes, removes or searches messages of the log calls these functions. If
+ * no extension has it, they do nothing. */
 #pragma once
 #include "base/slice.h"
 #include "store/store.h"

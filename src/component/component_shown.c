@@ -110,6 +110,16 @@ struct shown_worker {
     struct list showings, catching_up;
 };
 static unsigned slot;
+static struct shown_worker *shown_worker_of(const struct worker *w)
+{
+    struct shown_worker *sw = *worker_state(w, slot);
+    if (sw == NULL) {
+        sw = *worker_state(w, slot) = mem_new(struct shown_worker);
+        list_init(&sw->showings);
+        list_init(&sw->catching_up);
+    }
+    return sw;
+}
 
 static slice shown_component(const struct showing *g) { return (slice){ g->component, g->len }; }
 
@@ -245,9 +255,9 @@ static uint32_t catch_up_session(struct session *s, slice component)
 }
 
 /* A component that was added, and is not connected, is told when it comes. */
-static void shown_leaves(struct session *s)
+void component_shown_leaves(struct session *s)
 {
-    struct shown_worker *sw = *worker_state(s->account->worker, slot);
+    struct shown_worker *sw = shown_worker_of(s->account->worker);
     ensure(session_here(s));
     LIST_EACH (it, &sw->catching_up)
         (void)catch_up_session(s, slice_of(CONTAINER_OF(it, struct catch_up, node)->component));
@@ -294,7 +304,7 @@ static void catch_up_end(struct shown_worker *sw, slice component)
 
 void component_shown_again(struct worker *w, slice component)
 {
-    struct shown_worker *sw = *worker_state(w, slot);
+    struct shown_worker *sw = shown_worker_of(w);
     const struct session *s;
     ensure(worker_is_here(w) && component.len > 0);
     catch_up_end(sw, component); /* its rows may have been deleted since then */
@@ -312,7 +322,7 @@ void component_shown_again(struct worker *w, slice component)
 /* Of what this worker has not come to, the next one knows nothing. */
 static void shown_save(const struct session *s, struct buf *out)
 {
-    struct shown_worker *sw = *worker_state(s->account->worker, slot);
+    struct shown_worker *sw = shown_worker_of(s->account->worker);
     bool has_rows = s->to_component;
     LIST_EACH (it, &sw->catching_up) {
         slice component = slice_of(CONTAINER_OF(it, struct catch_up, node)->component);
@@ -444,7 +454,7 @@ static void showing_end(struct shown_worker *sw, slice component)
 
 static void shown_domain_back(struct worker *w, slice domain)
 {
-    struct shown_worker *sw = *worker_state(w, slot);
+    struct shown_worker *sw = shown_worker_of(w);
     if (!remote_known(w, domain))
         return;
     showing_end(sw, domain);
@@ -459,16 +469,9 @@ static void shown_domain_back(struct worker *w, slice domain)
     timer_set(worker_loop(w), &g->timer, 0);
 }
 
-static void shown_worker_start(struct worker *w)
-{
-    struct shown_worker *sw = *worker_state(w, slot) = mem_new(struct shown_worker);
-    list_init(&sw->showings);
-    list_init(&sw->catching_up);
-}
-
 static void shown_worker_stop(struct worker *w)
 {
-    struct shown_worker *sw = *worker_state(w, slot);
+    struct shown_worker *sw = shown_worker_of(w);
     while (!list_empty(&sw->showings))
         showing_free(CONTAINER_OF(sw->showings.next, struct showing, node));
     while (!list_empty(&sw->catching_up))
@@ -490,11 +493,9 @@ const struct feature component_shown_feature = {
     .metrics = (struct metric *const[]){ &shown_gone, NULL },
     .logs = (struct log_area *const[]){ &log_shown, NULL },
     .session.available = shown_available,
-    .session.leaves = shown_leaves,
     .session.save = shown_save,
     .session.restore = shown_restore,
     .worker.slot = &slot,
-    .worker.start = shown_worker_start,
     .worker.stop = shown_worker_stop,
     .worker.ended = shown_worker_ended,
     .worker.domain_back = shown_domain_back,

@@ -30,6 +30,9 @@ void component_unshown(struct session *s, slice to);
 /* All have been sent unavailable presence: those of components that are connected have got it. */
 void component_shown_ends(struct session *s);
 
+/* The session is about to be gone for all who see it. */
+void component_shown_leaves(struct session *s);
+
 /* A component is added, perhaps after it was deleted, with all of its rows: sessions that are there
  * show themselves to it still. They get their rows in pages, with a pause; one that leaves this
  * worker before, then. On each worker. */

@@ -270,7 +270,7 @@ static void tell_here(struct worker *w, const struct word *word)
 
 static void come_back(struct worker *w, const struct word *word)
 {
-    EMIT(worker.audience_back, w, word->room, &word->m);
+    EMIT_ONE(rooms, back, w, word->room, &word->m);
 }
 
 static void audience_hear(struct worker *w, const struct word *word)

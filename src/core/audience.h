@@ -82,9 +82,13 @@ bool audience_has(const struct session *s, slice room);
 bool audience_reads(const struct account *a, slice room);
 void audience_rooms_each(const struct session *s, void (*fn)(const struct session *s, slice room));
 
-/* In struct feature. After a planned restart, or a move of the session to another home, at the home
- * of the room: this session is back, and its room adds it to its audience again without telling
- * anybody. Borrowed; presence NULL: none was saved. The bytes come from the database. */
-typedef void audience_back_fn(struct worker *w, slice room, const struct audience_member *m);
+/* The rooms of this node. In struct feature; one has it. */
+struct audience_owner {
+    /* After a planned restart, or a move of the session to another home, at the home of the
+     * room: this session is back, and its room adds it to its audience again without telling
+     * anybody. Borrowed; presence NULL: none was saved. The bytes come from the database. */
+    void (*back)(struct worker *w, slice room, const struct audience_member *m);
+    void (*stopping)(struct worker *w); /* an orderly end begins; streams are open */
+};
 
 extern const struct feature audience_feature;

@@ -4,8 +4,10 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "component/component_shown.h"
 #include "core/audience.h"
 #include "core/test_node.h"
+#include "presence/caps.h"
 #include "presence/presence_in.h"
 #include "presence/roster_account.h"
 
@@ -60,8 +62,11 @@ static double delivered_ns(struct audience *a, struct stanza *st)
 }
 
 static const struct feature *const features[] = {
-    &test_auth_feature, &account_feature,  &session_feature,  &message_feature,
-    &roster_feature,    &presence_feature, &audience_feature, NULL,
+    &test_auth_feature, &account_feature,
+    &session_feature,   &message_feature,
+    &roster_feature,    &presence_feature,
+    &caps_feature,      &component_shown_feature,
+    &audience_feature,  NULL,
 };
 
 int main(void)

@@ -9,10 +9,12 @@
 #include <cmocka.h>
 
 #include "base/buf.h"
+#include "component/component_shown.h"
 #include "core/audience.h"
 #include "core/test_live.h"
 #include "home/host.h"
 #include "home/texts.h"
+#include "presence/caps.h"
 #include "presence/presence_in.h"
 #include "presence/roster_account.h"
 
@@ -157,16 +159,26 @@ static bool room_takes(const struct session *s, const struct stanza *st)
 }
 
 static const struct host hosts[] = { { .label = "conference", .receive = room_receive }, { 0 } };
+static void room_stopping(struct worker *w) { (void)w; }
+static const struct audience_owner room_owner = { .back = room_back, .stopping = room_stopping };
 static const struct feature room_feature = { .name = "room",
                                              .hosts = hosts,
-                                             .worker.audience_back = room_back,
+                                             .one.rooms = &room_owner,
                                              .stage.block = room_block,
                                              .stage.takes = room_takes };
 
 static const struct feature *const features[] = {
-    &test_auth_feature, &account_feature, &session_feature,
-    &message_feature,   &roster_feature,  &presence_feature,
-    &audience_feature,  &room_feature,    NULL,
+    &test_auth_feature,
+    &account_feature,
+    &session_feature,
+    &message_feature,
+    &roster_feature,
+    &presence_feature,
+    &caps_feature,
+    &component_shown_feature,
+    &audience_feature,
+    &room_feature,
+    NULL,
 };
 
 /* Start and end. */

@@ -53,6 +53,22 @@ static void gather_members(const struct feature *const *list)
     ensure(having[count - 1] == NULL);
 }
 
+struct feature_tables feature_one;
+
+/* Two that have the same one are refused later: check_rows(). */
+static void gather_tables(const struct feature *const *list)
+{
+    enum { TABLES = sizeof feature_one / sizeof(void *) };
+    const void *found[TABLES] = { 0 }, *has[TABLES];
+    static_assert(sizeof found == sizeof feature_one, "a table is no pointer");
+    for (; *list != NULL; list++) {
+        memcpy(has, &(*list)->one, sizeof has);
+        for (unsigned i = 0; i < TABLES; i++)
+            found[i] = has[i] != NULL ? has[i] : found[i];
+    }
+    memcpy(&feature_one, found, sizeof found);
+}
+
 static void messages_ready(void)
 {
     const struct message_row *rows[MESSAGE_IDS];
@@ -85,8 +101,6 @@ static void check_rows(const struct feature *const *list)
     struct why why;
     FEATURES_EACH (f, account.load)
         ensure(f->account.loaded != NULL);
-    FEATURES_EACH (f, session.bind2_load)
-        ensure(f->session.bind2_loaded != NULL);
     if (features_agree(list, &why))
         return;
     fprintf(stderr, "%s\n", why.text);
@@ -96,6 +110,7 @@ static void check_rows(const struct feature *const *list)
 void features_set(const struct feature *const *list)
 {
     gather_members(list);
+    gather_tables(list);
     number_slots();
     messages_ready();
     iq_rules_set();
@@ -106,9 +121,7 @@ void features_set(const struct feature *const *list)
     fans_clear();
     FEATURES_EACH (f, fans)
         fans_add(f->fans);
-    archive_words_set(NULL);
-    FEATURES_EACH (f, words)
-        archive_words_set(f->words);
+    archive_words_set(feature_one.words);
     FEATURES_EACH (f, start)
         f->start();
     check_rows(list); /* start() may gather statements */

@@ -1,7 +1,6 @@
 /* feature: what one part of the server adds, as a struct of tables (architecture §2 idea 6).
  * app/features.c is the only list. Rows and events are gathered once, at start. */
 #pragma once
-#include "core/audience.h"
 #include "core/stage.h"
 #include "home/fan.h"
 #include "remote/foreign.h"
@@ -12,7 +11,6 @@
 struct account;
 struct account_template;
 struct alarm;
-struct archive_words;
 struct buf;
 struct elem;
 struct frozen_row;
@@ -25,11 +23,9 @@ struct message_row;
 struct metric;
 struct metric_family;
 struct portable_part;
-struct preauth;
 struct ps_watch;
 struct session;
 struct setting;
-struct user_profile;
 struct worker;
 
 /* A row of docs/xeps.md and doap.xml: what is implemented, and the test that shows it. */
@@ -88,8 +84,6 @@ struct account_power {
     void (*of_template)(struct store_batch *b, slice template);
 };
 
-typedef void watched_by_fn(slice bare, void *arg);
-
 /* What a feature takes part in, for the table of features with features (operate/docs_features.c),
  * which reads most of it off the members below. */
 enum {
@@ -104,8 +98,6 @@ enum {
     PART_ALL = 255
 };
 
-enum { ACCOUNT_NOTE_MAX = 1024 };
-
 /* Events at the home of an account. Any may be NULL. */
 struct account_events {
     unsigned *slot; /* gets the number of its place in struct account.state_of */
@@ -115,46 +107,17 @@ struct account_events {
     void (*load)(struct account *a, struct store_batch *b);
     void (*loaded)(struct account *a, const struct store_batch *b, unsigned first);
     void (*unload)(struct account *a);
-    /* An account is made with a profile (account/account_life.h), or its profile changes: adds
-     * statements to that transaction. They find its id in `account` by `jid`, where it has its row
-     * already. Any worker. */
-    void (*profile)(struct store_batch *b, slice jid, const struct user_profile *p);
     /* An account is made from a template (account/account_life.h): adds statements to that
      * transaction, in which it has its row. Any worker. */
     void (*template)(struct store_batch *b, slice jid, const struct account_template *t);
-    /* Whether such a transaction would be, or why it was, in conflict: adds reads. Then, of what
-     * they have found from statement *at on, which it moves on, with as many accounts before as
-     * `more` says: a sentence; NULL: nothing stands against it. */
-    void (*template_limits)(struct store_batch *b, const struct account_template *t);
-    const char *(*template_refusal)(const struct store_batch *b, unsigned *at,
-                                    const struct account_template *t, int64_t more,
-                                    struct arena *arena);
-    /* Whether an account that was made has all of it: adds reads. Then likewise: a sentence about
-     * what it does not have; NULL: it has all. */
-    void (*template_given)(struct store_batch *b, slice jid, const struct account_template *t);
-    const char *(*template_lacks)(const struct store_batch *b, unsigned *at,
-                                  const struct account_template *t, struct arena *arena);
-    /* A template gets another name: adds statements for what refers to it. Any worker. */
-    void (*template_renamed)(struct store_batch *b, slice from, slice to);
-    /* One of these is committed. Any worker. */
-    void (*template_done)(struct worker *w);
-    /* The audit log is to say what a deleted account had: adds reads. Then likewise: appends
-     * "NAME=VALUE" to what is there, parted by a blank, and at most ACCOUNT_NOTE_MAX bytes. */
-    void (*noted)(struct store_batch *b, slice jid);
-    void (*note)(const struct store_batch *b, unsigned *at, struct buf *out);
     /* An account came to be; at its home, where it is not loaded yet. */
     void (*created)(struct worker *w, slice bare);
     /* Behind `created` or `deleted`, where it came to be as a disabled one, or was emptied and is
      * disabled now. At its home, and maybe on other workers. */
     void (*left_disabled)(struct worker *w, slice bare);
-    /* A vCard (XEP-0054) of an account is stored by this batch: adds what is made of it, with the
-     * same result if it is added again. */
-    void (*card)(int64_t owner, const struct elem *card, struct store_batch *b);
     /* The profile of an account may be another one: it is committed. At its home, where it need not
      * be loaded. */
     void (*profile_changed)(struct worker *w, slice bare);
-    /* Its user has reported an address for spam or abuse (XEP-0377); that is stored. */
-    void (*reported)(struct account *a, slice jid);
     /* An account replaces another of its address, which was emptied: adds statements that move what
      * operators gave to the one before, as of credentials_inherit_fn. Any worker. */
     void (*inherit)(struct store_batch *b, slice jid);
@@ -174,52 +137,22 @@ struct account_events {
      * the password is another; then the client of `keep`, if any, has changed it. Their sessions
      * have ended. What else tells them of the account ends with it. The account is READY. */
     void (*access_revoked)(struct account *a, const struct session *keep, const uint8_t *device);
-    /* The result of stage VIEW for the account may have changed; subscribers have been told. */
-    void (*views_changed)(struct account *a);
-    /* Calls fn for each bare JID that sees the account without a subscription, perhaps several
-     * times. */
-    void (*watched_by)(const struct account *a, watched_by_fn *fn, void *arg);
-    /* The account asks for the presence of a contact that it sees from now on. */
-    void (*probed)(struct account *a, slice contact);
-    /* A contact begins or ceases to see the account's presence, and has been told. */
-    void (*contact_shown)(struct account *a, slice contact, bool shown);
-    /* As session.wants, of a contact's resource elsewhere whose presence the account has seen. */
-    void (*contact_wants)(struct account *a, slice jid, const slice *nodes, unsigned count);
-    /* The node stops and the account has sessions, which do not end: adds statements to the last
-     * batch of the account. */
-    void (*stopping)(struct account *a, struct store_batch *b);
 };
 
 /* Events of a session, at its home. Any may be NULL. */
 struct session_events {
-    unsigned *slot; /* gets the number of its place in struct session.state_of */
-    /* Bind 2 (XEP-0386): adds reads to one batch before a session is bound by it; then, when its
-     * rules have run, gets their results, the first statement being `first`, and appends to
-     * <bound/>. b NULL: they could not be read. The first needs the second. */
-    void (*bind2_load)(struct account *a, struct store_batch *b);
-    void (*bind2_loaded)(struct session *s, const struct store_batch *b, unsigned first,
-                         struct buf *bound);
-    void (*began)(struct session *s);     /* it was made; its client may not know it yet */
+    unsigned *slot;                   /* gets the number of its place in struct session.state_of */
+    void (*began)(struct session *s); /* it was made; its client may not know it yet */
     void (*available)(struct session *s); /* initial presence was sent (RFC 6121 §4.2) */
-    void (*leaves)(struct session *s);    /* who sees it is about to be told that it is gone */
     /* It is no longer available; st: its unavailable presence, ours where the client sent none. */
     void (*unavailable)(struct session *s, const struct stanza *st);
-    /* It is available, and its priority has become non-negative, or negative: it gets what is sent
-     * to the account from now on, or no longer. */
-    void (*receives)(struct session *s);
-    /* Available and of non-negative priority, it wants nodes that it did not want before
-     * (presence/caps.h): it became that, or its client announces other capabilities. */
-    void (*wants)(struct session *s, const slice *nodes, unsigned count);
     void (*hibernates)(struct session *s); /* its stream was lost; it may be resumed */
     /* Another stream carries it now, and has what its client lacks. */
     void (*resumed)(struct session *s);
-    void (*quiet)(struct session *s); /* its PAUSE_QUIET has begun or ended */
     /* `flushing` or `awaited`: its client took some of what it was sent. */
     void (*took)(struct session *s);
     /* Its presence was broadcast, available or unavailable; st has no `to`. */
     void (*presence)(struct session *s, struct stanza *st);
-    /* It stays connected, but shows itself to nobody from now on: session.hidden (XEP-0186). */
-    void (*hidden)(struct session *s);
     /* Its client sends a message or presence to a domain of ours. true: st was taken over, and
      * `awaited` says how many ticket_done(o) will follow. */
     bool (*to_server)(struct session *s, struct stanza *st, struct origin o, unsigned *awaited);
@@ -237,22 +170,18 @@ struct session_events {
 
 /* Events of a worker, on its thread. Any may be NULL. */
 struct worker_events {
-    unsigned *slot;                     /* gets the number of its place in struct worker.state_of */
-    void (*start)(struct worker *w);    /* before its loop runs */
-    void (*stop)(struct worker *w);     /* after it has ended */
-    void (*stopping)(struct worker *w); /* an orderly end begins; streams are open */
-    void (*ended)(struct worker *w);    /* memory only: releases what its slot holds */
+    unsigned *slot;                  /* gets the number of its place in struct worker.state_of */
+    void (*start)(struct worker *w); /* before its loop runs */
+    void (*stop)(struct worker *w);  /* after it has ended */
+    void (*ended)(struct worker *w); /* memory only: releases what its slot holds */
     /* Beside the sessions of a planned restart (account/restart.h): before clients can connect; and
      * at an orderly end, when streams are closed. For as long as the work takes that these begin,
      * they can add to life_left of the node, which waits. */
     void (*restore)(struct worker *w);
     void (*save)(struct worker *w);
-    audience_back_fn *audience_back; /* a session is back in its room: core/audience.h */
     /* Roles, tokens, administrators, or the state of an account with a role are others, and the
      * table (ops/access.h) has them: on one worker of each process. */
     void (*access_changed)(struct worker *w);
-    /* Accounts of this worker go by another table of groups now: account/shared.h. */
-    void (*groups_changed)(struct worker *w);
     void (*node_gone)(struct worker *w, uint32_t node); /* another one: its sessions have ended */
     /* The server of a foreign domain is not to be reached; it is there again, and may have
      * forgotten everything: remote/remote_domains.h. local: for that domain or
@@ -271,10 +200,25 @@ struct stages {
     stage_view_fn *view;
     stage_show_fn *show;
     stage_permit_fn *permit;
-    stage_kept_fn *kept;
     stage_passage_fn *carbon;
-    stage_passage_fn *push;
     stage_hold_fn *hold;
+};
+
+/* Tables that one feature at most has (core/feature_check.h), since only one can answer. None of
+ * their functions is NULL. Others call them in feature_one. */
+struct feature_tables {
+    const struct archive_words *words;         /* full text: archive/words.h */
+    const struct preauth *preauth;             /* core/preauth.h */
+    const struct template_part *templates;     /* account/account_life.h */
+    const struct profile_index *profiles;      /* account/account_life.h */
+    const struct last_seen *last;              /* presence/presence.h */
+    const struct presence_watch *watch;        /* presence/presence.h */
+    const struct personal_events *personal;    /* presence/caps.h */
+    const struct archive_part *archive;        /* core/stage.h */
+    const struct push_part *push;              /* core/stage.h */
+    const struct audience_owner *rooms;        /* core/audience.h */
+    const struct foreign_policy *policy;       /* remote/foreign.h */
+    const struct foreign_addresses *addresses; /* remote/foreign.h */
 };
 
 struct feature {
@@ -301,9 +245,7 @@ struct feature {
     const struct account_fact *facts;
     const struct store_schema *schema;
     const struct message_row *const *messages; /* NULL-terminated: home/message.h */
-    const struct archive_words *words;         /* full text: archive/words.h; of one feature */
     const struct portable_part *portable;      /* of accounts that come and go: core/portable.h */
-    const struct preauth *preauth;             /* core/preauth.h; of one feature */
     const struct http_route *http;             /* see http/server.h */
     struct setting *const *settings;           /* NULL-terminated, like those below */
     struct command *const *commands;
@@ -331,6 +273,7 @@ struct feature {
     struct worker_events worker;
     struct stages stage;
     struct foreign_rules foreign; /* other servers */
+    struct feature_tables one;
 };
 
 /* The list, set once at start before any worker runs. Two features with a row that only one may
@@ -350,6 +293,14 @@ unsigned features_count(size_t offset); /* how many these are */
 #define EMIT(event, ...)                                                                           \
     FEATURES_EACH (feature, event)                                                                 \
     feature->event(__VA_ARGS__)
+
+/* The tables that features have; NULL: none has it. Set by features_set(). */
+extern struct feature_tables feature_one;
+#define EMIT_ONE(table, event, ...)                                                                \
+    do {                                                                                           \
+        if (feature_one.table != NULL)                                                             \
+            feature_one.table->event(__VA_ARGS__);                                                 \
+    } while (0)
 
 /* The number of a nonza, as UP_NONZA carries it; false: nobody knows it. */
 bool nonza_find(slice ns, slice name, uint32_t *number);

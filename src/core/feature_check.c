@@ -10,6 +10,7 @@
 #include "core/feature.h"
 #include "home/host.h"
 #include "http/server.h"
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -102,10 +103,31 @@ static void claim_elements(struct claims *c, const struct feature *f)
         feature_claim(c, "<%s xmlns='%s'/> within <bind/>", r->name, r->ns);
     for (const struct fan_tag *t = f->fans; t != NULL && t->run != NULL; t++)
         feature_claim(c, "fans tagged %c", t->first);
-    if (f->words != NULL)
-        feature_claim(c, "the full text of archives");
-    if (f->preauth != NULL)
-        feature_claim(c, "requests before authentication");
+}
+
+static void claim_tables(struct claims *c, const struct feature_tables *one)
+{
+    const struct {
+        const void *table;
+        const char *words;
+    } has[] = {
+        { one->words, "the full text of archives" },
+        { one->preauth, "requests before authentication" },
+        { one->templates, "what templates give" },
+        { one->profiles, "the index of profiles" },
+        { one->last, "last activity" },
+        { one->watch, "watches of presence" },
+        { one->personal, "personal events" },
+        { one->archive, "the archives of accounts" },
+        { one->push, "push" },
+        { one->rooms, "rooms with audiences" },
+        { one->policy, "the rules for other servers" },
+        { one->addresses, "addresses for other servers" },
+    };
+    static_assert(sizeof has / sizeof has[0] == sizeof *one / sizeof(void *), "one is missing");
+    for (size_t i = 0; i < sizeof has / sizeof has[0]; i++)
+        if (has[i].table != NULL)
+            feature_claim(c, "%s", has[i].words);
 }
 
 /* A setting that holds the path may be changed later: http_path_is_free() looks at that. Listeners
@@ -165,6 +187,7 @@ bool features_agree(const struct feature *const *list, struct why *why)
         claim_pages(&c, f->http);
         claim_schema(&c, f->schema);
         claim_operators(&c, f);
+        claim_tables(&c, &f->one);
     }
     map_fini(&c.all);
     arena_destroy(&c.arena);

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "account/account_life.h"
 #include "base/alarm.h"
 #include "base/command.h"
 #include "base/log.h"
@@ -231,7 +232,9 @@ static void test_what_one_feature_has(void **state)
 {
     static const struct preauth preauth = { 0 };
     (void)state;
-    assert_refused("requests before authentication", .preauth = &preauth);
+    const struct template_part templates = { 0 };
+    assert_refused("what templates give", .one.templates = &templates);
+    assert_refused("requests before authentication", .one.preauth = &preauth);
 }
 
 int main(void)

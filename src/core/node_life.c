@@ -12,6 +12,7 @@
 #include "base/rand.h"
 #include "bus/bus_local.h"
 #include "codec/xml_read.h"
+#include "core/audience.h"
 #include "core/budget.h"
 #include "core/budget_shed.h"
 #include "core/core.h"
@@ -254,7 +255,7 @@ static void life_open(struct worker *w) { edges_open(w->node, w); }
 static void life_stopping(struct worker *w) { w->stopping = true; }
 static void life_stop(struct worker *w)
 {
-    EMIT(worker.stopping, w);
+    EMIT_ONE(rooms, stopping, w);
     edges_stop(w->node, w);
 }
 static void life_part(struct worker *w) { edges_part(w->node, w); }

@@ -10,10 +10,12 @@
 
 #include "base/buf.h"
 #include "bus/bus_local.h"
+#include "component/component_shown.h"
 #include "core/test_live.h"
 #include "home/duty.h"
 #include "home/question.h"
 #include "io/mesh.h"
+#include "presence/caps.h"
 #include "presence/presence_in.h"
 #include "presence/roster_account.h"
 #include <sqlite3.h>
@@ -135,8 +137,11 @@ static const struct feature echo_feature = { .name = "echo",
                                                  &unanswered_message, NULL } };
 
 static const struct feature *const features[] = {
-    &test_auth_feature, &account_feature,  &session_feature, &message_feature,
-    &roster_feature,    &presence_feature, &echo_feature,    NULL,
+    &test_auth_feature, &account_feature,
+    &session_feature,   &message_feature,
+    &roster_feature,    &presence_feature,
+    &caps_feature,      &component_shown_feature,
+    &echo_feature,      NULL,
 };
 
 static struct bus_local *bus;

@@ -1,5 +1,5 @@
 /* preauth: what may be done on a stream before authentication (XEP-0077). The gate asks the
- * one feature that has it (struct feature.preauth). */
+ * one feature that has it (struct feature_tables). */
 #pragma once
 #include "base/slice.h"
 

@@ -15,9 +15,7 @@ static stage_sends_fn **send_fns;
 static stage_view_fn **views;
 static stage_show_fn **shows;
 static stage_permit_fn **permits;
-static stage_kept_fn **kepts;
 static stage_passage_fn **carbons;
-static stage_passage_fn **pushes;
 static stage_hold_fn **hold_fns;
 
 #define GATHER(into, member)                                                                       \
@@ -40,9 +38,7 @@ void stages_set(void)
     GATHER(views, stage.view);
     GATHER(shows, stage.show);
     GATHER(permits, stage.permit);
-    GATHER(kepts, stage.kept);
     GATHER(carbons, stage.carbon);
-    GATHER(pushes, stage.push);
     GATHER(hold_fns, stage.hold);
 }
 
@@ -155,13 +151,8 @@ bool stage_permit(const struct account *a, slice contact)
 
 bool stage_kept(struct account *a, const struct passage *p)
 {
-    bool reports = false;
-    for (stage_kept_fn **fn = kepts; *fn != NULL; fn++) {
-        bool this_one = (*fn)(a, p);
-        ensure(!this_one || !reports); /* one report is awaited */
-        reports = reports || this_one;
-    }
-    return reports;
+    ensure(account_here(a));
+    return feature_one.archive != NULL && feature_one.archive->kept(a, p);
 }
 
 void stage_carbon(struct account *a, const struct passage *p)
@@ -170,11 +161,7 @@ void stage_carbon(struct account *a, const struct passage *p)
         (*fn)(a, p);
 }
 
-void stage_push(struct account *a, const struct passage *p)
-{
-    for (stage_passage_fn **fn = pushes; *fn != NULL; fn++)
-        (*fn)(a, p);
-}
+void stage_push(struct account *a, const struct passage *p) { EMIT_ONE(push, passed, a, p); }
 
 enum hold stage_hold(struct session *s, const struct stanza *st)
 {

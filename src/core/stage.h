@@ -13,10 +13,11 @@
  *   PUSH      an incoming message was accepted: devices that are away are told
  *   HOLD      to a session that is paused (session/session.h): whether it can wait
  *
- * and, beside the way: VIEW, whether a contact sees the presence of a session; SHOW, whether what
- * an account lets its subscribers know is for this one (last activity, personal events); PERMIT,
- * whether a subscription request is granted without asking the owner. SENDS stands for CHECK where
- * no client sends: in the name of an account (component/privilege.h).
+ * KEPT and PUSH are functions of tables that one feature has. And, beside the way: VIEW, whether a
+ * contact sees the presence of a session; SHOW, whether what an account lets its subscribers know
+ * is for this one (last activity, personal events); PERMIT, whether a subscription request is
+ * granted without asking the owner. SENDS stands for CHECK where no client sends: in the name of an
+ * account (component/privilege.h).
  *
  * Confined to the home worker. What an account says to itself passes BLOCK and VIEW untouched. */
 #pragma once
@@ -25,7 +26,9 @@
 #include "xmpp/stanza.h"
 
 struct account;
+struct buf;
 struct session;
+struct store_batch;
 struct worker;
 
 enum verdict {
@@ -85,11 +88,25 @@ typedef bool stage_view_fn(const struct session *s, slice contact); /* bare JID 
 typedef bool stage_show_fn(const struct account *a, slice contact); /* bare JID */
 typedef bool stage_permit_fn(const struct account *a, slice contact);
 typedef void stage_passage_fn(struct account *a, const struct passage *p);
-/* For a repeat, too: the first copy may have been kept by a process that ended before the change.
- * true: it will call ticket_done(p->origin), when its change is committed or was refused. What it
- * submits on the lane of the account comes behind the message. */
-typedef bool stage_kept_fn(struct account *a, const struct passage *p);
 typedef enum hold stage_hold_fn(struct session *s, const struct stanza *st);
+
+/* The archives of accounts, as clients use them. In struct feature; one has it. */
+struct archive_part {
+    /* KEPT. For a repeat, too: the first copy may have been kept by a process that ended before the
+     * change. true: it will call ticket_done(p->origin), when its change is committed or was
+     * refused. What it submits on the lane of the account comes behind the message. */
+    bool (*kept)(struct account *a, const struct passage *p);
+    /* Bind 2 (XEP-0386): adds reads to one batch before a session is bound by it; then, when its
+     * rules have run, gets their results from the first statement on, and appends to <bound/>.
+     * b NULL: they could not be read. */
+    void (*bind2_load)(struct account *a, struct store_batch *b);
+    void (*bind2_loaded)(struct session *s, const struct store_batch *b, struct buf *bound);
+};
+/* Devices that are away. The same. */
+struct push_part {
+    void (*passed)(struct account *a, const struct passage *p); /* PUSH */
+    void (*quiet)(struct session *s); /* its PAUSE_QUIET has begun or ended */
+};
 
 /* *at: 0; after WAIT, where to go on when the feature that waits lets the stanza pass. */
 enum verdict stage_check(struct session *s, struct stanza **st, struct refusal *why, unsigned *at);

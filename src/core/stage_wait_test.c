@@ -1,8 +1,10 @@
 #include "account/account_life.h"
 #include "base/rand.h"
+#include "component/component_shown.h"
 #include "core/stage_wait.h"
 #include "core/test_node.h"
 #include "home/ask.h"
+#include "presence/caps.h"
 #include "session/session_input.h"
 #include "session/session_queue.h"
 #include "session/session_wait.h"
@@ -155,11 +157,17 @@ static const struct feature asker_feature = {
     .session.to_server = two_to_server
 };
 static const struct feature behind_feature = { .name = "behind", .stage.check = behind_check };
-static const struct feature *const with_asker[] = {
-    &test_auth_feature, &account_feature, &session_feature,
-    &message_feature,   &roster_feature,  &presence_feature,
-    &asker_feature,     &behind_feature,  NULL
-};
+static const struct feature *const with_asker[] = { &test_auth_feature,
+                                                    &account_feature,
+                                                    &session_feature,
+                                                    &message_feature,
+                                                    &roster_feature,
+                                                    &presence_feature,
+                                                    &caps_feature,
+                                                    &component_shown_feature,
+                                                    &asker_feature,
+                                                    &behind_feature,
+                                                    NULL };
 
 static struct stanza *chat(const char *to, const char *id, size_t bytes)
 {

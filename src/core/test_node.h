@@ -9,6 +9,7 @@
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/metric.h"
+#include "component/component_shown.h"
 #include "core/core.h"
 #include "core/feature.h"
 #include "core/gate.h"
@@ -18,6 +19,7 @@
 #include "home/message.h"
 #include "home/node.h"
 #include "home/worker.h"
+#include "presence/caps.h"
 #include "presence/presence.h"
 #include "presence/presence_in.h"
 #include "presence/roster_account.h"
@@ -43,13 +45,9 @@ static const struct feature test_auth_feature = { .name = "auth",
                                                   .metrics = auth_metrics,
                                                   .logs = auth_logs };
 static const struct feature *const test_features[] = {
-    &test_auth_feature,
-    &account_feature,
-    &session_feature,
-    &message_feature,
-    &roster_feature,
-    &presence_feature,
-    NULL,
+    &test_auth_feature, &account_feature,         &session_feature,
+    &message_feature,   &roster_feature,          &presence_feature,
+    &caps_feature,      &component_shown_feature, NULL,
 };
 
 enum { TEST_FEATURES_MAX = 256 };

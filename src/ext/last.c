@@ -279,6 +279,5 @@ const struct feature last_feature = {
     .commands = (struct command *const[]){ &user_last, NULL },
     .account.remove = last_remove,
     .session.unavailable = last_unavailable,
-    .account.stopping = last_stopping,
-    .session.hidden = last_hidden,
+    .one.last = &(const struct last_seen){ .stopping = last_stopping, .hidden = last_hidden },
 };

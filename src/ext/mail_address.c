@@ -1,5 +1,5 @@
 /* mail_address: other servers know users by the mail addresses of their profiles. Behind the
- * streams everything has the address of the account: foreign.outward and foreign.inward replace
+ * streams everything has the address of the account: `outward` and `inward` replace
  * `from` and `to` of stanzas as they leave and as they come, and nothing else.
  *
  * A mail address is used if its domain is that of the account, and no other account has it, as its
@@ -362,7 +362,7 @@ const struct feature mail_address_feature = {
     .worker.start = addresses_start,
     .worker.stop = mail_stop,
     .worker.ended = addresses_ended,
-    .foreign.outward = mail_outward,
-    .foreign.inward = mail_inward,
-    .foreign.known_by = mail_known_by,
+    .one.addresses = &(const struct foreign_addresses){ .outward = mail_outward,
+                                                        .inward = mail_inward,
+                                                        .known_by = mail_known_by },
 };

@@ -447,7 +447,6 @@ const struct feature search_feature = {
             { "0055", "1.2", "Jabber Search", "0.1.0", "services/test_search", NULL },
             { 0 },
         },
-    .account.card = put_card,
-    .account.profile = search_profile,
     .account.remove = search_removing,
+    .one.profiles = &(const struct profile_index){ .profile = search_profile, .card = put_card },
 };

@@ -8,19 +8,26 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "component/component_shown.h"
 #include "core/preauth.h"
 #include "core/test_live.h"
 #include "ext/ext.h"
 #include "ops/users.h"
+#include "presence/caps.h"
 #include "presence/presence_in.h"
 #include "presence/roster_account.h"
 #include "xmpp/ns.h"
 
 static const struct feature *const features[] = {
-    &test_auth_feature, &account_feature,  &session_feature, &message_feature,
-    &roster_feature,    &presence_feature, &users_feature,   &disco_feature,
-    &last_feature,      &ping_feature,     &private_feature, &register_feature,
-    &time_feature,      &vcard_feature,    &version_feature, NULL,
+    &test_auth_feature, &account_feature,
+    &session_feature,   &message_feature,
+    &roster_feature,    &presence_feature,
+    &caps_feature,      &component_shown_feature,
+    &users_feature,     &disco_feature,
+    &last_feature,      &ping_feature,
+    &private_feature,   &register_feature,
+    &time_feature,      &vcard_feature,
+    &version_feature,   NULL,
 };
 
 static void set(const char *name, const char *value)
@@ -472,12 +479,12 @@ static void signup_there(struct worker *w, void *arg)
     struct stanza *st;
     struct arena *scratch = arena_create(0);
     assert_int_equal(stanza_load(&st, slice_of(s->xml), w->xml, scratch), OK);
-    register_feature.preauth->iq(&(struct preauth_request){ .worker = w,
-                                                            .st = st,
-                                                            .domain = SLICE("localhost"),
-                                                            .address = SLICE("192.0.2.7"),
-                                                            .note = SLICE("") },
-                                 signup_reply, s);
+    register_feature.one.preauth->iq(&(struct preauth_request){ .worker = w,
+                                                                .st = st,
+                                                                .domain = SLICE("localhost"),
+                                                                .address = SLICE("192.0.2.7"),
+                                                                .note = SLICE("") },
+                                     signup_reply, s);
     stanza_unref(&st);
     arena_destroy(&scratch);
 }
@@ -499,12 +506,12 @@ static void test_registration(void **state)
     static const char eve[] = REGISTER("<username>Eve</username><password>evil-eve</password>");
     buf_init(&out, 1024);
     assert_false(
-        register_feature.preauth->feature(&out, SLICE("x.test"), true)); /* off by default */
+        register_feature.one.preauth->feature(&out, SLICE("x.test"), true)); /* off by default */
     SIGNUP("set", eve, "service-unavailable");
     set("register.enabled", "on");
-    assert_false(register_feature.preauth->feature(&out, SLICE("x.test"), false));
+    assert_false(register_feature.one.preauth->feature(&out, SLICE("x.test"), false));
     assert_int_equal(out.len, 0);
-    assert_true(register_feature.preauth->feature(&out, SLICE("x.test"), true));
+    assert_true(register_feature.one.preauth->feature(&out, SLICE("x.test"), true));
     assert_true(slice_is(buf_slice(&out), "<register xmlns='" NS_REGISTER_FEATURE "'/>"));
     buf_fini(&out);
 

@@ -556,10 +556,10 @@ const struct feature watch_feature = {
     .account.unload = watched_unload,
     .session.available = ask_again,
     .session.presence = watched_presence,
-    .account.watched_by = watched_by,
-    .account.views_changed = watched_views,
     .session.ended = watch_ended,
     .session.freed = watch_freed,
     .stage.check = watch_check,
     .stage.block = watch_refused,
+    .one.watch =
+        &(const struct presence_watch){ .views_changed = watched_views, .watched_by = watched_by },
 };

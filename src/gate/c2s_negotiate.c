@@ -66,8 +66,8 @@ void negotiate_features(struct stream *s)
             buf_lit(&b, "<starttls xmlns='" NS_TLS "'><required/></starttls>");
         if (s->x.secure || clear_ok)
             sasl_offer(s, &b);
-        FEATURES_EACH (f, preauth)
-            f->preauth->feature(&b, stream_domain(s), s->x.secure || clear_ok);
+        if (feature_one.preauth != NULL)
+            feature_one.preauth->feature(&b, stream_domain(s), s->x.secure || clear_ok);
     }
     stream_limits_write(&x, s->x.reader.limits.unit_bytes, setting_int(&c2s_idle));
     xml_close(&x);
@@ -201,9 +201,9 @@ static const struct preauth *negotiate_preauth(const struct stream *s)
     struct buf ignored;
     buf_init(&ignored, XML_PART_MAX);
     bool secure = s->x.secure || !setting_bool(&c2s_tls_required);
-    FEATURES_EACH (f, preauth)
-        if (f->preauth->feature(&ignored, stream_domain(s), secure))
-            found = f->preauth;
+    if (feature_one.preauth != NULL &&
+        feature_one.preauth->feature(&ignored, stream_domain(s), secure))
+        found = feature_one.preauth;
     buf_fini(&ignored);
     return found;
 }

@@ -6,9 +6,11 @@
 
 #include <cmocka.h>
 
+#include "component/component_shown.h"
 #include "core/test_node.h"
 #include "gate/proxy65.h"
 #include "gate/proxy65_rows.h"
+#include "presence/caps.h"
 
 struct stream {
     uint64_t id;
@@ -28,8 +30,11 @@ static const struct gate_ops gate = { .down = gate_down };
 static int start(void **state)
 {
     static const struct feature *const features[] = {
-        &test_auth_feature, &account_feature,  &session_feature, &message_feature,
-        &roster_feature,    &presence_feature, &proxy65_feature, NULL,
+        &test_auth_feature, &account_feature,
+        &session_feature,   &message_feature,
+        &roster_feature,    &presence_feature,
+        &caps_feature,      &component_shown_feature,
+        &proxy65_feature,   NULL,
     };
     (void)state;
     test_features_use(features);

@@ -14,6 +14,7 @@
 #include "gate/web.h"
 #include "http/server.h"
 #include "io/test_bed.h"
+#include "presence/caps.h"
 #include "remote/remote_domains.h"
 #include "xmpp/ns.h"
 
@@ -29,6 +30,7 @@ static const struct feature *const gate_features[] = {
     &message_feature,
     &roster_feature,
     &presence_feature,
+    &caps_feature,
     &remote_domains_feature,
     &component_shown_feature,
     &c2s_feature,
@@ -124,7 +126,6 @@ static inline int gate_open(void **state)
     worker_of_thread = t->w;
     edges_start(t->node, t->w);
     remote_domains_feature.worker.start(t->w);
-    component_shown_feature.worker.start(t->w);
     edges_open(t->node, t->w);
     test_node_tick(t);
     atomic_store(&c2s_tls_required.value, 0);

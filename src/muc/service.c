@@ -303,9 +303,8 @@ const struct feature muc_feature = {
     .start = muc_start,
     .worker.slot = &rooms_slot,
     .worker.start = service_worker_start,
-    .worker.stopping = portions_end,
     .worker.ended = rooms_stop,
-    .worker.audience_back = back,
     .worker.node_gone = service_node_gone,
     .messages = room_info_messages,
+    .one.rooms = &(const struct audience_owner){ .back = back, .stopping = portions_end },
 };

@@ -27,7 +27,7 @@ static bool sees_both(const struct feature *f)
 static bool in_messages(const struct feature *f)
 {
     return sees_both(f) || f->stage.takes != NULL || f->stage.archive != NULL ||
-           f->stage.kept != NULL || f->stage.carbon != NULL || f->stage.push != NULL ||
+           f->one.archive != NULL || f->stage.carbon != NULL || f->one.push != NULL ||
            f->stage.hold != NULL || f->session.to_server != NULL || f->fans != NULL;
 }
 
@@ -35,23 +35,21 @@ static bool in_presence(const struct feature *f)
 {
     return sees_both(f) || f->stage.view != NULL || f->stage.show != NULL ||
            f->stage.permit != NULL || f->session.available != NULL ||
-           f->session.unavailable != NULL || f->session.receives != NULL ||
-           f->session.presence != NULL || f->session.hidden != NULL ||
-           f->account.views_changed != NULL || f->account.watched_by != NULL ||
-           f->account.probed != NULL;
+           f->session.unavailable != NULL || f->session.presence != NULL || f->one.last != NULL ||
+           f->one.watch != NULL || f->one.personal != NULL;
 }
 
 static bool in_sessions(const struct feature *f)
 {
-    return f->session.hibernates != NULL || f->session.resumed != NULL ||
-           f->session.quiet != NULL || f->session.ended != NULL || f->session.save != NULL ||
-           f->session.restore != NULL || f->bind2 != NULL || f->nonzas != NULL;
+    return f->session.hibernates != NULL || f->session.resumed != NULL || f->one.push != NULL ||
+           f->session.ended != NULL || f->session.save != NULL || f->session.restore != NULL ||
+           f->bind2 != NULL || f->nonzas != NULL;
 }
 
 static bool in_accounts(const struct feature *f)
 {
-    return f->account.profile != NULL || f->account.created != NULL || f->account.remove != NULL ||
-           f->account.deleted != NULL || f->account.disown != NULL || f->account.card != NULL;
+    return f->account.created != NULL || f->account.remove != NULL || f->account.deleted != NULL ||
+           f->account.disown != NULL || f->one.profiles != NULL;
 }
 
 static bool in_disco(const struct feature *f)
@@ -61,7 +59,7 @@ static bool in_disco(const struct feature *f)
 
 static bool in_rooms(const struct feature *f)
 {
-    return has_rule(f, IQ_TO_ROOM) || f->worker.audience_back != NULL;
+    return has_rule(f, IQ_TO_ROOM) || f->one.rooms != NULL;
 }
 
 static bool in_requests(const struct feature *f)

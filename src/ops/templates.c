@@ -191,17 +191,14 @@ void templates_add(struct store_batch *b, slice jid, const struct account_templa
 
 void templates_limits(struct store_batch *b, const struct account_template *t)
 {
-    EMIT(account.template_limits, b, t);
+    EMIT_ONE(templates, limits, b, t);
 }
 
 const char *templates_refusal(const struct store_batch *b, unsigned at,
                               const struct account_template *t, int64_t more, struct arena *arena)
 {
-    const char *text = NULL;
-    FEATURES_EACH (f, account.template_refusal)
-        if (text == NULL)
-            text = f->account.template_refusal(b, &at, t, more, arena);
-    return text;
+    return feature_one.templates == NULL ? NULL
+                                         : feature_one.templates->refusal(b, &at, t, more, arena);
 }
 
 static void template_refused(void *arg, enum store_result result, const struct store_batch *b)
@@ -236,9 +233,8 @@ static void template_given(void *arg, enum store_result result, const struct sto
     const struct templates_ask *r = arg;
     const char *text = NULL;
     unsigned at = 0;
-    FEATURES_EACH (f, account.template_lacks)
-        if (result == STORE_OK && text == NULL)
-            text = f->account.template_lacks(b, &at, r->template, r->arena);
+    if (result == STORE_OK && feature_one.templates != NULL)
+        text = feature_one.templates->lacks(b, &at, r->template, r->arena);
     r->fn(r->arg, err_of_store(result), text);
 }
 
@@ -246,7 +242,7 @@ void templates_lacks(struct worker *w, const struct templates_ask *r)
 {
     struct store_batch *b = store_read(worker_store(w), 0);
     ensure(worker_is_here(w) && r->template != NULL && r->jid.len > 0);
-    EMIT(account.template_given, b, r->jid, r->template);
+    EMIT_ONE(templates, given, b, r->jid, r->template);
     if (store_stmt_count(b) == 0) {
         store_drop(&b);
         r->fn(r->arg, OK, NULL);
@@ -258,7 +254,7 @@ void templates_lacks(struct worker *w, const struct templates_ask *r)
     store_submit(b, worker_loop(w), LACKS_LINE_MS, template_given, own);
 }
 
-void templates_added(struct worker *w) { EMIT(account.template_done, w); }
+void templates_added(struct worker *w) { EMIT_ONE(templates, done, w); }
 
 const char *templates_missing(const struct worker *w, slice groups, struct arena *arena)
 {
@@ -611,7 +607,7 @@ static void template_renamed(void *arg, enum store_result result, const struct s
     slice to = command_arg(t->call, "to");
     if (result == STORE_OK) {
         t->accounts = store_changed(b, 1);
-        EMIT(account.template_done, t->call->worker);
+        EMIT_ONE(templates, done, t->call->worker);
         if (event_is_wanted(EVENT_USER_CHANGED))
             template_tell_from(t, SLICE(""));
         else
@@ -632,7 +628,7 @@ static void template_rename_now(struct template_task *t)
     struct store_batch *set = store_write(worker_store(t->call->worker), templates_lane());
     STORE_ADD(set, &stmt_rename, 1, SV_T(t->name), SV_T(to));
     STORE_ADD(set, &stmt_rename_accounts, STORE_ANY_ROWS, SV_T(t->name), SV_T(to));
-    EMIT(account.template_renamed, set, t->name, to);
+    EMIT_ONE(templates, renamed, set, t->name, to);
     template_write(t, set, template_renamed);
 }
 

@@ -27,7 +27,7 @@ static slice note_rest(struct arena *arena, slice jid, const struct store_batch 
         note_value(&out, users_profile_name(i), store_text(b, 0, 0, PROFILE_STORED + i));
     access_of_account(jid, arena, &who);
     note_value(&out, "role", who.role);
-    EMIT(account.note, b, &at, &out);
+    EMIT_ONE(templates, note, b, &at, &out);
     slice text = slice_dup(arena, buf_fit(&out));
     buf_fini(&out);
     return text.ptr == NULL ? SLICE("") : text;
@@ -36,7 +36,7 @@ static slice note_rest(struct arena *arena, slice jid, const struct store_batch 
 void users_note_reads(struct store_batch *b, slice jid)
 {
     STORE_ADD(b, &users_profile_get, STORE_ANY_ROWS, SV_T(jid));
-    EMIT(account.noted, b, jid);
+    EMIT_ONE(templates, noted, b, jid);
 }
 
 void users_note_found(struct command_call *call, slice jid, const struct store_batch *b,

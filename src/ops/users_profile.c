@@ -52,5 +52,5 @@ void users_profile_add(struct store_batch *b, slice jid, const struct user_profi
     for (unsigned i = 0; i < PROFILE_FIELDS; i++)
         vals[1 + i] = text[i].ptr == NULL ? SV_NULL : SV_T(text[i]);
     store_add(b, &users_profile_put, 1, vals, 1 + PROFILE_FIELDS);
-    EMIT(account.profile, b, jid, p);
+    EMIT_ONE(profiles, profile, b, jid, p);
 }

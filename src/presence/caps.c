@@ -214,7 +214,7 @@ static void caps_tell(struct caps_use *u)
     if (!u->available || c == NULL || !c->known || c == before)
         return;
     if (u->session != NULL && u->session->priority < 0)
-        return; /* it gets no events; session.receives comes here again */
+        return; /* it gets no events; caps_receives() comes here again */
     for (unsigned i = 0; i < c->node_count; i++)
         if (!caps_has(before, c->nodes[i]))
             fresh[n++] = c->nodes[i];
@@ -224,9 +224,9 @@ static void caps_tell(struct caps_use *u)
     if (n == 0)
         return;
     if (u->session != NULL)
-        EMIT(session.wants, u->session, fresh, n);
+        EMIT_ONE(personal, wants, u->session, fresh, n);
     else
-        EMIT(account.contact_wants, u->account, u->jid, fresh, n);
+        EMIT_ONE(personal, contact_wants, u->account, u->jid, fresh, n);
 }
 
 static void ask_next(struct worker *w, struct caps *c);
@@ -526,7 +526,7 @@ static void session_unavailable(struct session *s, const struct stanza *st)
     untell(u);
 }
 
-static void session_receives(struct session *s)
+void caps_receives(struct session *s)
 {
     struct caps_use *u = s->state_of[session_slot];
     if (u != NULL && s->priority >= 0)
@@ -611,7 +611,7 @@ static void remote_presence(struct account *a, const struct stanza *st)
 }
 
 /* If it is not at home here, its resources are told what they want from now on. */
-static void caps_contact_shown(struct account *a, slice contact, bool shown)
+void caps_contact_shown(struct account *a, slice contact, bool shown)
 {
     struct caps_remotes *rs = a->state_of[account_slot];
     ensure(account_here(a));
@@ -685,7 +685,6 @@ const struct feature caps_feature = {
                                   { 0 } },
     .metrics = (struct metric *const[]){ &caps_asked, NULL },
     .account.slot = &account_slot,
-    .account.contact_shown = caps_contact_shown,
     .session.slot = &session_slot,
     .worker.slot = &worker_slot,
     .account.unload = caps_unload,
@@ -693,7 +692,6 @@ const struct feature caps_feature = {
     .stage.block = caps_block,
     .session.available = session_available,
     .session.unavailable = session_unavailable,
-    .session.receives = session_receives,
     .session.freed = caps_session_freed,
     .worker.ended = caps_worker_ended,
 };

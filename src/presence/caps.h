@@ -15,6 +15,18 @@ struct session;
 
 extern const struct feature caps_feature; /* XEP-0115, XEP-0390 of clients */
 
+/* Events that contacts' accounts give to who wants them (XEP-0163). In struct feature; one has it.
+ * At the home of the session or account. */
+struct personal_events {
+    /* The account asks for the presence of a contact that it sees from now on. */
+    void (*probed)(struct account *a, slice contact);
+    /* Available and of non-negative priority, it wants nodes that it did not want before: it became
+     * that, or its client announces other capabilities. */
+    void (*wants)(struct session *s, const slice *nodes, unsigned count);
+    /* The same of a contact's resource elsewhere whose presence the account has seen. */
+    void (*contact_wants)(struct account *a, slice jid, const slice *nodes, unsigned count);
+};
+
 enum { CAPS_UNUSED_MAX = 500, CAPS_NODES_MAX = 256, CAPS_REMOTES_MAX = 1000 };
 
 /* Whether the client wants events of this node. */
@@ -29,6 +41,12 @@ struct caps_client {
     char software[64]; /* its name, cut where needed */
 };
 const struct caps_client *caps_client(struct session *s);
+
+/* It is available, and its priority has become non-negative, or negative: it gets what is sent to
+ * the account from now on, or no longer. */
+void caps_receives(struct session *s);
+/* A contact begins or ceases to see the account's presence, and has been told. */
+void caps_contact_shown(struct account *a, slice contact, bool shown);
 
 /* Calls fn for the full JIDs of contacts' resources that are not at home here, as their presence
  * was seen by this account, that see the account's presence, and that want the node. */

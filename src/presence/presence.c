@@ -16,6 +16,7 @@
 #include "home/host.h"
 #include "home/node.h"
 #include "home/remote.h"
+#include "presence/caps.h"
 #include "presence/directed.h"
 #include "presence/presence_pace.h"
 #include "presence/roster.h"
@@ -87,7 +88,7 @@ static void presence_became_unavailable(struct session *s, const struct stanza *
 static void presence_became_receiver(struct session *s)
 {
     offline_priority_changed(s); /* first: its read would wait for what features write */
-    EMIT(session.receives, s);
+    caps_receives(s);
 }
 
 /* Available (§4.2, §4.4). */
@@ -380,7 +381,7 @@ static void become_unavailable(struct session *s, struct stanza *st)
 {
     struct directed *directed = s->directed;
     bool was = s->available;
-    EMIT(session.leaves, s);
+    component_shown_leaves(s);
     s->available = false;
     s->directed = NULL;
     presence_pace_forget(s);
@@ -482,7 +483,7 @@ static void show_session(struct session *s, void *arg)
 void presence_show(struct account *a, slice contact)
 {
     sessions_each(a, SESSIONS_AVAILABLE, show_session, &(struct show){ contact, TYPE_AVAILABLE });
-    EMIT(account.contact_shown, a, contact, true);
+    caps_contact_shown(a, contact, true);
 }
 
 static void look_session(struct session *s, void *arg)
@@ -510,7 +511,7 @@ void presence_hide(struct account *a, slice contact)
     if (roster_is_seen(a, contact)) /* by a group, or by a subscription */
         return;
     sessions_each(a, SESSIONS_AVAILABLE, hide_session, &contact);
-    EMIT(account.contact_shown, a, contact, false);
+    caps_contact_shown(a, contact, false);
 }
 
 static void review_session(struct session *s, void *arg)
@@ -532,7 +533,7 @@ void presence_probe(struct account *a, slice contact)
     presence_asked(a, contact);
 }
 
-void presence_asked(struct account *a, slice contact) { EMIT(account.probed, a, contact); }
+void presence_asked(struct account *a, slice contact) { EMIT_ONE(personal, probed, a, contact); }
 
 void presence_resync(struct session *s)
 {
@@ -549,7 +550,7 @@ void presence_vanish(struct session *s)
         return;
     }
     struct stanza *st = unavailable_from(s);
-    EMIT(session.leaves, s);
+    component_shown_leaves(s);
     s->directed = NULL;
     if (s->available) {
         presence_to_contacts(s, st);
@@ -558,7 +559,7 @@ void presence_vanish(struct session *s)
     directed_end(s, directed, st, s->available);
     component_shown_ends(s);
     s->hidden = SESSION_HIDDEN;
-    EMIT(session.hidden, s);
+    EMIT_ONE(last, hidden, s);
     stanza_unref(&st);
 }
 
@@ -568,7 +569,11 @@ void presence_appear(struct session *s)
         s->hidden = s->available ? SESSION_HIDDEN_UNTIL_PRESENCE : SESSION_SHOWN;
 }
 
-void presence_views_changed(struct account *a) { EMIT(account.views_changed, a); }
+void presence_views_changed(struct account *a)
+{
+    ensure(account_here(a));
+    EMIT_ONE(watch, views_changed, a);
+}
 
 bool presence_shows(const struct account *a, slice contact)
 {

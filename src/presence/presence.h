@@ -10,6 +10,7 @@ struct account;
 struct buf;
 struct metric;
 struct session;
+struct store_batch;
 
 /* The session ends or hibernation expired: unavailable to all who saw it (RFC 6121 §4.5.2, §4.6.3).
  * Not called at shutdown. `quiet`ly does nothing if it was not available and sent no directed
@@ -41,7 +42,7 @@ void presence_hide(struct account *a, slice contact);
 void presence_review(struct account *a, slice contact);
 /* Asks for the contact's presence on behalf of all available resources (§4.3.1). */
 void presence_probe(struct account *a, slice contact);
-/* It comes by itself: features ask for theirs (account.probed). */
+/* It comes by itself: struct personal_events. */
 void presence_asked(struct account *a, slice contact);
 
 /* The same from one session, if it is available: its presence, if the contact may see it; that it
@@ -80,5 +81,23 @@ enum routed presence_undirected(struct session *s, struct stanza *st);
 enum routed presence_direct(struct session *s, struct stanza *st, struct origin origin);
 /* To all available sessions of an account that take it. Borrows. */
 void presence_give_all(struct account *a, struct stanza *st);
+
+/* Watches of presence without a subscription. In struct feature; one has it. */
+typedef void watched_by_fn(slice bare, void *arg);
+struct presence_watch {
+    /* The result of stage VIEW for the account may have changed; subscribers have been told. */
+    void (*views_changed)(struct account *a);
+    /* Calls fn for each bare JID that sees the account without a subscription, perhaps several
+     * times. */
+    void (*watched_by)(const struct account *a, watched_by_fn *fn, void *arg);
+};
+/* When an account was last seen, where no session becomes unavailable. The same. */
+struct last_seen {
+    /* The node stops and the account has sessions, which do not end: adds statements to the last
+     * batch of the account. */
+    void (*stopping)(struct account *a, struct store_batch *b);
+    /* It stays connected, but shows itself to nobody from now on: presence_vanish(). */
+    void (*hidden)(struct session *s);
+};
 
 extern struct metric presence_broadcasts, presence_deliveries;

@@ -8,7 +8,9 @@
 
 #include "account/account_actor.h"
 #include "account/account_life.h"
+#include "component/component_shown.h"
 #include "core/test_live.h"
+#include "presence/caps.h"
 #include "presence/directed.h"
 #include "presence/presence_in.h"
 #include "presence/roster.h"
@@ -97,6 +99,7 @@ static const struct feature test_feature = { .name = "test", .schema = &test_sch
 static const struct feature *const features[] = { &test_auth_feature, &account_feature,
                                                   &session_feature,   &message_feature,
                                                   &roster_feature,    &presence_feature,
+                                                  &caps_feature,      &component_shown_feature,
                                                   &test_feature,      NULL };
 
 static void start(void)

@@ -544,6 +544,12 @@ static const struct iq_rule rules[] = {
 /* What is in such a node is a matter of clients. */
 #define NODE_NOTE "a node of the account"
 
+static const struct personal_events personal_events = {
+    .probed = presence_probed,
+    .wants = session_wants,
+    .contact_wants = remote_wants,
+};
+
 const struct feature pep_feature = {
     .name = "pep",
     .xeps =
@@ -574,18 +580,16 @@ const struct feature pep_feature = {
     .portable = &ps_portable,
     .start = pep_start,
     .account.slot = &account_slot,
-    .account.contact_wants = remote_wants,
-    .session.wants = session_wants,
     .worker.slot = &worker_slot,
     .account.load = pep_load,
     .account.loaded = pep_loaded,
     .account.unload = pep_unload,
     .account.remove = remove_nodes,
-    .account.probed = presence_probed,
     .worker.ended = pep_worker_ended,
     .disco_any = pep_disco_any,
     .fans = (const struct fan_tag[]){ { FAN_PEP_WANTED, wanted_fan },
                                       { FAN_PEP_EVENT, event_fan },
                                       { 0 } },
     .stage.check = pep_check,
+    .one.personal = &personal_events,
 };

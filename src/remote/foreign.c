@@ -35,12 +35,8 @@ bool foreign_separates(struct worker *w, slice local, slice remote)
 
 enum verdict foreign_arrives(struct worker *w, const struct stanza *st, struct refusal *why)
 {
-    enum verdict v = PASS;
     ensure(worker_is_here(w) && st->from_len > 0);
-    FEATURES_EACH (f, foreign.arrives)
-        if (v == PASS)
-            v = f->foreign.arrives(w, st, why);
-    return v;
+    return feature_one.policy == NULL ? PASS : feature_one.policy->arrives(w, st, why);
 }
 
 /* again: nothing is counted. */
@@ -49,9 +45,8 @@ static struct edge_word foreign_judge(struct worker *w, const struct stanza *st,
     struct refusal why = { .error = SE_POLICY_VIOLATION, .again = again };
     enum verdict v = PASS;
     ensure(worker_is_here(w) && st->to_len > 0);
-    FEATURES_EACH (f, foreign.leaves)
-        if (v == PASS)
-            v = f->foreign.leaves(w, st, &why);
+    if (feature_one.policy != NULL)
+        v = feature_one.policy->leaves(w, st, &why);
     return v == PASS     ? (struct edge_word){ .bare = why.bare }
            : v == REFUSE ? (struct edge_word){ .error = why.error }
                          : (struct edge_word){ .silent = true };
@@ -59,21 +54,14 @@ static struct edge_word foreign_judge(struct worker *w, const struct stanza *st,
 
 enum verdict foreign_to_nobody(struct worker *w, const struct stanza *st, struct refusal *why)
 {
-    enum verdict v = PASS;
-    FEATURES_EACH (f, foreign.to_nobody)
-        if (v == PASS)
-            v = f->foreign.to_nobody(w, st, why);
-    return v;
+    ensure(worker_is_here(w));
+    return feature_one.policy == NULL ? PASS : feature_one.policy->to_nobody(w, st, why);
 }
 
 uint64_t foreign_pace_ms(const struct worker *w, slice remote)
 {
-    uint64_t ms = 0, most = 0;
-    FEATURES_EACH (f, foreign.pace_ms) {
-        ms = f->foreign.pace_ms(w, remote);
-        most = ms > most ? ms : most;
-    }
-    return most;
+    ensure(worker_is_here(w));
+    return feature_one.policy == NULL ? 0 : feature_one.policy->pace_ms(w, remote);
 }
 
 struct edge_word foreign_leaves(struct worker *w, const struct stanza *st)
@@ -94,29 +82,20 @@ bool foreign_bars(struct worker *w, slice from, slice to)
 
 struct stanza *foreign_outward(struct worker *w, const struct stanza *st)
 {
-    struct stanza *other = NULL;
     ensure(worker_is_here(w));
-    FEATURES_EACH (f, foreign.outward)
-        if (other == NULL)
-            other = f->foreign.outward(w, st);
-    return other;
+    return feature_one.addresses == NULL ? NULL : feature_one.addresses->outward(w, st);
 }
 
 struct stanza *foreign_inward(struct worker *w, struct stanza *st)
 {
     ensure(worker_is_here(w));
-    FEATURES_EACH (f, foreign.inward)
-        st = f->foreign.inward(w, st);
-    return st;
+    return feature_one.addresses == NULL ? st : feature_one.addresses->inward(w, st);
 }
 
 slice foreign_known_by(slice bare, struct arena *tmp)
 {
-    slice account = { 0 };
-    FEATURES_EACH (f, foreign.known_by)
-        if (account.ptr == NULL)
-            account = f->foreign.known_by(bare, tmp);
-    return account;
+    return feature_one.addresses == NULL ? (slice){ 0 }
+                                         : feature_one.addresses->known_by(bare, tmp);
 }
 
 void foreign_changed(struct worker *w) { EMIT(foreign.changed, w); }

@@ -26,6 +26,13 @@ struct foreign_rules {
     /* What keeps a domain of ours and a foreign one from exchanging stanzas at all; NULL: nothing.
      */
     const struct foreign_ban *(*pair)(struct worker *w, slice local, slice remote);
+    /* Some pairs may exchange stanzas no longer, or again. On each worker. */
+    void (*changed)(struct worker *w);
+};
+
+/* Rules for what users and domains send to other servers, and get from there. In struct feature;
+ * one has it. */
+struct foreign_policy {
     /* A stanza of a foreign domain, on the worker of its stream, before it is routed; and one that
      * is for a foreign domain, on the worker of its sender. PASS, DROP or REFUSE. */
     enum verdict (*arrives)(struct worker *w, const struct stanza *st, struct refusal *why);
@@ -36,17 +43,22 @@ struct foreign_rules {
     /* A stanza was read from a stream of this domain, on the worker of the stream. For how long
      * that stream is not to be read, because its domain has sent too many. */
     uint64_t (*pace_ms)(const struct worker *w, slice remote);
-    /* The same stanza with the addresses of our users as other servers know them, and as they are
-     * here: behind the streams everything has the latter. On the worker of the stream. outward: a
-     * new one, or NULL: it is the same. */
+    /* A user has reported an address for spam or abuse (XEP-0377); that is stored. At the home. */
+    void (*reported)(struct account *a, slice jid);
+    /* Accounts of this worker go by another table of groups now: account/shared.h. */
+    void (*regrouped)(struct worker *w);
+};
+
+/* The addresses of our users as other servers know them: behind the streams everything has those
+ * that they have here. The same. */
+struct foreign_addresses {
+    /* The same stanza with these, and as it is here; on the worker of the stream. outward: a new
+     * one, or NULL: it is the same. inward takes over st. */
     struct stanza *(*outward)(struct worker *w, const struct stanza *st);
+    struct stanza *(*inward)(struct worker *w, struct stanza *st);
     /* The account that has this bare address beside its own with other servers, or claims it: no
      * other account may be made that has it. In tmp; ptr NULL: none. Any worker. */
     slice (*known_by)(slice bare, struct arena *tmp);
-    /* Takes over st. */
-    struct stanza *(*inward)(struct worker *w, struct stanza *st);
-    /* Some pairs may exchange stanzas no longer, or again. On each worker. */
-    void (*changed)(struct worker *w);
 };
 
 /* Neither a domain of ours nor a service nor a component, connected or not. */

@@ -1,7 +1,9 @@
 /* What becomes of the watch of a foreign domain when the slot of that domain moves to another
  * worker. The node has two workers, which run in turn on the thread of the test. */
 #include "base/clock.h"
+#include "component/component_shown.h"
 #include "core/test_node.h"
+#include "presence/caps.h"
 #include "remote/remote_domains.h"
 
 #include <setjmp.h>
@@ -37,9 +39,17 @@ static const struct feature listener_feature = {
     .worker.domain_back = told_back,
 };
 static const struct feature *const features[] = {
-    &test_auth_feature, &account_feature,        &session_feature,
-    &message_feature,   &roster_feature,         &presence_feature,
-    &listener_feature,  &remote_domains_feature, NULL,
+    &test_auth_feature,
+    &account_feature,
+    &session_feature,
+    &message_feature,
+    &roster_feature,
+    &presence_feature,
+    &caps_feature,
+    &component_shown_feature,
+    &listener_feature,
+    &remote_domains_feature,
+    NULL,
 };
 
 static unsigned home(void) { return t.node->slot_worker[node_slot(other)]; }

@@ -417,11 +417,11 @@ void sessions_end_waiting(struct loop_defer *d)
 /* Binding (RFC 6120 §7). */
 
 struct binding {
-    struct bind_request req; /* slices point behind */
+    struct bind_request req;
     struct worker *worker;
     struct account *account;        /* while reads of Bind 2 are under way: pinned */
     const struct store_batch *read; /* their results; NULL: none */
-    unsigned first[]; /* by the features that have session.bind2_loaded; the texts are behind */
+    char texts[];                   /* what the slices point to */
 };
 
 void session_bind_refuse(struct worker *w, const struct bind_request *req, enum stanza_error e,
@@ -511,16 +511,13 @@ static void bind2_clear(struct account *a)
 static void bind2_run(struct session *s, const struct binding *b, struct buf *bound)
 {
     struct elem e, child;
-    bool archive = false;
-    unsigned i = 0;
     if (elem_parse(&e, b->req.bind2, SLICE(NS_BIND2)))
         for (bool more = elem_first(&e, &child); more; more = elem_next(&child, &child))
             bind2_rules(s, &child, bound);
-    FEATURES_EACH (f, session.bind2_loaded) {
-        f->session.bind2_loaded(s, b->read, b->first[i++], bound);
-        archive = archive || f->stage.archive != NULL;
-    }
-    if (archive && b->read != NULL)
+    if (feature_one.archive == NULL)
+        return;
+    feature_one.archive->bind2_loaded(s, b->read, bound);
+    if (b->read != NULL)
         bind2_clear(s->account);
 }
 
@@ -633,17 +630,13 @@ static bool still_authentic(struct account *a, const struct bind_request *req)
 
 static void bind2_read(void *arg, enum store_result result, const struct store_batch *b);
 
-/* Reads what features say in <bound/>. false: none does. */
+/* Reads what <bound/> says of the archive. false: nothing. */
 static bool bind2_ask(struct account *a, struct binding *b)
 {
+    if (feature_one.archive == NULL)
+        return false;
     struct store_batch *batch = store_read(worker_store(a->worker), account_lane(a));
-    unsigned i = 0;
-    FEATURES_EACH (f, session.bind2_loaded) {
-        b->first[i++] = store_stmt_count(batch);
-        if (f->session.bind2_load != NULL)
-            f->session.bind2_load(a, batch);
-    }
-    ensure(i == FEATURES_COUNT(session.bind2_loaded));
+    feature_one.archive->bind2_load(a, batch);
     if (store_stmt_count(batch) == 0) {
         store_drop(&batch);
         return false;
@@ -702,10 +695,9 @@ void session_bind(struct worker *w, const struct bind_request *req)
 
 void session_bind_here(struct worker *w, const struct bind_request *req)
 {
-    unsigned firsts = FEATURES_COUNT(session.bind2_loaded);
-    struct binding *b = mem_zalloc(sizeof *b + firsts * sizeof b->first[0] + req->bare.len +
-                                   req->resource.len + req->peer.len + req->bind2.len);
-    char *at = (char *)(b->first + firsts);
+    struct binding *b =
+        mem_zalloc(sizeof *b + req->bare.len + req->resource.len + req->peer.len + req->bind2.len);
+    char *at = b->texts;
     b->worker = w;
     b->req = *req;
     slice *const texts[] = { &b->req.bare, &b->req.resource, &b->req.peer, &b->req.bind2 };

@@ -605,7 +605,7 @@ static void tell_quiet(struct session *s, unsigned was)
 {
     if (((was ^ s->paused) & PAUSE_QUIET) == 0)
         return;
-    EMIT(session.quiet, s);
+    EMIT_ONE(push, quiet, s);
 }
 
 void session_pause(struct session *s, enum session_pause why)

@@ -303,7 +303,7 @@ static void store_card(struct iq *iq, slice card)
     }
     struct store_batch *b = store_write(worker_store(iq->worker), account_lane(iq->account));
     STORE_ADD(b, &vcard_put, 1, SV_I(iq->account->id), SV_T(card));
-    EMIT(account.card, iq->account->id, &iq->payload, b);
+    EMIT_ONE(profiles, card, iq->account->id, &iq->payload, b);
     store_submit(b, worker_loop(iq->worker), 0, vcard_stored, iq);
 }
 
@@ -375,7 +375,7 @@ static void vcard_port_card(struct portable *p, const struct elem *card)
         p->lost(p, "a vCard longer than vcard.bytes-max", (slice){ 0 });
     } else if (p->batch != NULL) {
         STORE_ADD(p->batch, &vcard_put, 1, SV_I(p->id), SV_T(buf_slice(&xml)));
-        EMIT(account.card, p->id, card, p->batch);
+        EMIT_ONE(profiles, card, p->id, card, p->batch);
     }
     buf_fini(&xml);
 }

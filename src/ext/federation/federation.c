@@ -3,7 +3,7 @@
  * send.
  *
  * Where a rule is asked: for a pair of domains by the edge (foreign.pair); for single stanzas as
- * they come from a foreign stream (foreign.arrives) and as they leave for one (foreign.leaves), on
+ * they come from a foreign stream (`arrives`) and as they leave for one (`leaves`), on
  * the worker that has them; for users at the home of the account, in the stages of core/stage.h.
  *
  * The database is read by worker 0 of each node into the book (federation_book.h), the first time
@@ -645,6 +645,15 @@ static const struct store_schema schema = { .feature = "federation",
                                             .migrations = migrations,
                                             .stmts = stmts };
 
+static const struct foreign_policy policy = {
+    .arrives = federation_arrives,
+    .leaves = federation_leaves,
+    .to_nobody = federation_to_nobody,
+    .pace_ms = federation_pace_ms,
+    .reported = federation_domain_reported,
+    .regrouped = federation_users_regrouped,
+};
+
 const struct feature federation_feature = {
     .name = "federation",
     .start = federation_begin,
@@ -674,22 +683,17 @@ const struct feature federation_feature = {
     .account.inherit = federation_user_inherit,
     .account.template = federation_user_template,
     .account.profile_changed = federation_user_profile,
-    .account.reported = federation_domain_reported,
     .session.slot = &federation_asked_slot,
     .session.freed = federation_asked_free,
     .worker.slot = &worker_slot,
     .worker.start = federation_worker_start,
     .worker.stop = federation_worker_stop,
-    .worker.groups_changed = federation_users_regrouped,
     .stage.check = federation_check,
     .stage.block = federation_block_stage,
     .stage.sends = federation_sends,
     .stage.view = federation_view,
     .stage.show = federation_shows,
     .foreign.pair = federation_pair,
-    .foreign.arrives = federation_arrives,
-    .foreign.leaves = federation_leaves,
-    .foreign.to_nobody = federation_to_nobody,
-    .foreign.pace_ms = federation_pace_ms,
     .foreign.changed = federation_users_judge,
+    .one.policy = &policy,
 };

@@ -31,4 +31,4 @@ void federation_user_profile(struct worker *w, slice bare); /* the profile has c
 void federation_users_refresh(struct worker *w);
 /* Requests that are under way are judged again: feature.foreign, on each worker. */
 void federation_users_judge(struct worker *w);
-void federation_users_regrouped(struct worker *w); /* feature.worker.groups_changed */
+void federation_users_regrouped(struct worker *w); /* foreign_policy.regrouped */

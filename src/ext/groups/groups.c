@@ -656,6 +656,17 @@ static void groups_ended(struct worker *w)
     *worker_state(w, worker_slot) = NULL;
 }
 
+static const struct template_part template_part = {
+    .limits = groups_template_limits,
+    .refusal = groups_template_refusal,
+    .given = groups_template_given,
+    .lacks = groups_template_lacks,
+    .renamed = groups_template_renamed,
+    .done = tell_news,
+    .noted = groups_account_noted,
+    .note = groups_account_note,
+};
+
 const struct feature groups_feature = {
     .name = "groups",
     .parts = PART_ACCOUNT | PART_PRESENCE,
@@ -669,14 +680,6 @@ const struct feature groups_feature = {
     .logs = (struct log_area *const[]){ &log_groups, NULL },
     .messages = (const struct message_row *const[]){ &read_message, &news_message, NULL },
     .account.template = groups_template,
-    .account.template_limits = groups_template_limits,
-    .account.template_refusal = groups_template_refusal,
-    .account.template_given = groups_template_given,
-    .account.template_lacks = groups_template_lacks,
-    .account.template_renamed = groups_template_renamed,
-    .account.template_done = tell_news,
-    .account.noted = groups_account_noted,
-    .account.note = groups_account_note,
     .account.created = groups_account_news,
     .account.profile_changed = groups_account_news,
     .account.disown = groups_disown,
@@ -684,4 +687,5 @@ const struct feature groups_feature = {
     .worker.slot = &worker_slot,
     .worker.start = groups_start,
     .worker.ended = groups_ended,
+    .one.templates = &template_part,
 };

@@ -279,7 +279,7 @@ static void storing_account(struct storing *s)
                                                    .disabled = u->disabled },
                      x->arena);
     if (u->replaces)
-        EMIT(account.profile, s->batch, u->jid, &u->profile);
+        EMIT_ONE(profiles, profile, s->batch, u->jid, &u->profile);
     else if (x->template != NULL)
         storing_template(s, x->template);
 }

@@ -152,6 +152,12 @@ static enum verdict archives(struct account *a, const struct stanza *st, slice c
     return mam_prefs_archive(a, st, contact) ? PASS : DROP;
 }
 
+static const struct archive_part archive_part = {
+    .kept = mam_retract,
+    .bind2_load = mam_bind2_load,
+    .bind2_loaded = mam_bind2_loaded,
+};
+
 const struct feature mam_feature = {
     .name = "mam",
     .xeps =
@@ -173,7 +179,6 @@ const struct feature mam_feature = {
                                "urn:xmpp:message-retract:1#tombstone", NULL },
     .iq = rules,
     .schema = &schema,
-    .words = &mam_words,
     .messages =
         (const struct message_row *const[]){ &mam_expire_arm_message, &mam_index_message, NULL },
     .alarms = (struct alarm *const[]){ &mam_index_alarm, NULL },
@@ -190,12 +195,11 @@ const struct feature mam_feature = {
     .account.load = mam_prefs_load,
     .account.loaded = ext_mam_loaded,
     .account.unload = mam_prefs_unload,
-    .session.bind2_load = mam_bind2_load,
-    .session.bind2_loaded = mam_bind2_loaded,
     .account.remove = mam_prefs_remove,
     .worker.slot = &mam_retract_slot,
     .worker.start = ext_mam_worker_start,
     .worker.ended = ext_mam_ended,
     .stage.archive = archives,
-    .stage.kept = mam_retract,
+    .one.words = &mam_words,
+    .one.archive = &archive_part,
 };

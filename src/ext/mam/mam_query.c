@@ -147,14 +147,13 @@ void mam_bind2_load(struct account *a, struct store_batch *b)
     archive_ends_add(b, a->id);
 }
 
-void mam_bind2_loaded(struct session *s, const struct store_batch *b, unsigned first,
-                      struct buf *bound)
+void mam_bind2_loaded(struct session *s, const struct store_batch *b, struct buf *bound)
 {
     struct xml_write x;
     ensure(session_here(s));
     xml_write_to(&x, bound);
     if (b != NULL)
-        archive_ends_write(&x, b, first);
+        archive_ends_write(&x, b, 0);
 }
 
 void mam_metadata(struct iq *iq)

@@ -18,5 +18,4 @@ void mam_form_get(struct iq *iq);
 void mam_metadata(struct iq *iq);
 /* For a session that is bound with Bind 2 (XEP-0386): the metadata goes into its <bound/>. */
 void mam_bind2_load(struct account *a, struct store_batch *b);
-void mam_bind2_loaded(struct session *s, const struct store_batch *b, unsigned first,
-                      struct buf *bound);
+void mam_bind2_loaded(struct session *s, const struct store_batch *b, struct buf *bound);

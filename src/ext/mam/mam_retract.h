@@ -22,6 +22,6 @@
 #pragma once
 #include "core/stage.h"
 
-extern unsigned mam_retract_slot; /* of workers */
-stage_kept_fn mam_retract;
-void mam_retract_stop(struct worker *w); /* memory only */
+extern unsigned mam_retract_slot;                             /* of workers */
+bool mam_retract(struct account *a, const struct passage *p); /* as archive_part.kept */
+void mam_retract_stop(struct worker *w);                      /* memory only */

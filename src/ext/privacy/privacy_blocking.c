@@ -257,7 +257,7 @@ static void blocked(struct privacy_change *c, enum err e)
     if (e == OK)
         privacy_blocking_push(c, "block");
     for (uint32_t i = 0; e == OK && i < r->report_count; i++)
-        EMIT(account.reported, c->iq->account, r->reports[i].jid);
+        EMIT_ONE(policy, reported, c->iq->account, r->reports[i].jid);
     privacy_change_answer(c, e);
 }
 

@@ -8,6 +8,7 @@
 #include "ext/privacy/privacy_state.h"
 #include "home/here.h"
 #include "home/node.h"
+#include "presence/presence.h"
 #include "presence/roster.h"
 #include "presence/roster_account.h"
 #include "presence/roster_view.h"
@@ -126,7 +127,7 @@ static struct watching *watching(const struct account *a, struct arena *arena)
 {
     struct watching *w = arena_new(arena, struct watching, 1);
     w->account = a;
-    EMIT(account.watched_by, a, note_watcher, w);
+    EMIT_ONE(watch, watched_by, a, note_watcher, w);
     return w;
 }
 

@@ -985,7 +985,6 @@ const struct feature push_feature = {
     .session.save = push_save,
     .session.restore = push_restore,
     .account.access_revoked = access_revoked,
-    .session.quiet = quiet_changed,
     .stage.block = from_service,
-    .stage.push = push_passed,
+    .one.push = &(const struct push_part){ .passed = push_passed, .quiet = quiet_changed },
 };

@@ -8,9 +8,12 @@
 #include <cmocka.h>
 
 #include "account/moves.h"
+#include "component/component_shown.h"
+#include "core/audience.h"
 #include "core/test_live.h"
 #include "muc/muc.h"
 #include "muc/room/settings.h"
+#include "presence/caps.h"
 #include "talk/messaging.h"
 
 enum { NODES = 2, WORKERS = 2 };
@@ -22,6 +25,8 @@ static const struct feature *const features[] = {
     &message_feature,
     &roster_feature,
     &presence_feature,
+    &caps_feature,
+    &component_shown_feature,
     &audience_feature,
     &muc_service_feature,
     &muc_feature,

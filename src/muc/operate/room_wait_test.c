@@ -1,10 +1,12 @@
 /* What waits for a room that is being read. */
+#include "component/component_shown.h"
 #include "core/feature.h"
 #include "core/test_node.h"
 #include "home/host.h"
 #include "muc/muc.h"
 #include "muc/room/room.h"
 #include "muc/room/rooms.h"
+#include "presence/caps.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,6 +26,8 @@ static int start(void **state)
         &message_feature,
         &roster_feature,
         &presence_feature,
+        &caps_feature,
+        &component_shown_feature,
         &muc_service_feature,
         &muc_feature,
         &muc_admin_feature,
