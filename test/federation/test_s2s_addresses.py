@@ -74,7 +74,7 @@ def test_a_message_goes_to_an_address(open_node, authority):
         listener.read_until(stream, f"(?s)<message[^>]* to='bob@{at}'.*</message>")
         assert listener.names == [None]
         open_node.ctl("set", "s2s.ip-literals", "off")
-        until("the stream ends", lambda: not open_node.rows("s2s", "list"))
+        listener.read_until(stream, "</stream:stream>")
     assert error_of(open_node.client("alice"), at) == REFUSED
     listener.close()
 

@@ -39,19 +39,16 @@ def test_the_home_of_the_link_says_what_has_failed(make_server, tmp_path):
             assert "Connection refused" in row["error_message"], row
 
 
-def test_the_connection_that_had_the_message_says_where_it_hangs(make_server, tmp_path):
-    """A server that takes connections and never answers; the message is seldom of the first."""
+def test_a_test_says_where_it_hangs(make_server, tmp_path):
+    """A server that takes connections and never answers."""
     authority = federation.Authority(tmp_path)
     one = make_server("alice", domains=[ONE], s2s=True,
                       tls={**authority.issue(ONE, ONE), "trust": str(authority.file)},
-                      settings=federation.settings(connections=16))
+                      settings=federation.settings())
     one.ctl("test", "user-add", f"alice@{ONE}", "--password", "secret")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         federation.route(one, OTHER, silent.getsockname()[1])
-        for n in range(10):
-            done = one.ctl_run("--json", "imtest", "--target", "localhost", "--receiver",
-                               f"bob{n}@{OTHER}", "--timeout", "1s")
-            if {row["connection"] for row in one.rows("s2s", "list")} != {0}:
-                break
+        done = one.ctl_run("--json", "imtest", "--target", "localhost", "--receiver",
+                           f"bob@{OTHER}", "--timeout", "1s")
     row = json.loads(done.stdout)["rows"][0]
     assert "the stream to it is not ready after" in row["error_message"], row

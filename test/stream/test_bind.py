@@ -121,14 +121,17 @@ def test_sessions_per_account(make_server):
 
 
 def test_the_answer_to_a_long_id_is_whole(server):
-    """Each apostrophe of the id is six bytes in the answer."""
+    """Each apostrophe of the id is six bytes in the answer. Some versions of expat wait for more
+    behind such a tag, so it is read as bytes."""
     client = server.connect("alice")
     assert client.authenticate() is None
     client.open()
     ident = "'" * 60000
     client.send(f'<iq type="set" id="{ident}">{BIND.format("long")}</iq>')
-    answer = client.expect("<iq type='result'/>")
-    assert answer.get("id") == ident
+    answer = b""
+    while not answer.endswith(b"</iq>"):
+        answer += client.sock.recv(65536)
+    assert answer.count(b"&apos;") == len(ident) and b"type='result'" in answer
     client.ping()
 
 

@@ -357,7 +357,7 @@ def test_a_stage_that_does_not_exist(check):
 @pytest.mark.parametrize("arguments, tier, stages, folders", [
     ((), "fast", [], []), (("all",), "all", [], []), (("all", "nodes"), "all", ["nodes"], []),
     (("muc",), "fast", ["lint", "build", "build-asan", "unit", "e2e"], ["muc"]),
-    (("unit", "im", "io"), "fast", ["unit"], ["im", "io"])])
+    (("unit", "talk", "io"), "fast", ["unit"], ["talk", "io"])])
 def test_stages_and_folders_are_told_apart(arguments, tier, stages, folders):
     done = subprocess.run(
         ["bash", "-c", '. tools/stages.sh; read_arguments "$@"; '

@@ -223,7 +223,7 @@ const struct room_part remote_part = {
 };
 
 const struct feature muc_remote_feature = {
-    .name = "muc_abroad",
+    .name = "muc_remote",
     .parts = PART_ROOM,
     .foreign.changed = rooms_rules_changed,
     .worker.slot = &slot,
