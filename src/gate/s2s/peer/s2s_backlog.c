@@ -167,6 +167,7 @@ bool s2s_backlog_knows(const struct s2s_peer *p, const struct outgoing_id *id)
 }
 
 static void backlog_old_next(struct s2s_peer *p);
+static void left_settled(struct s2s_backlog *b, const struct outgoing_id *id);
 
 static void bounce_done(void *arg, enum err e)
 {
@@ -174,6 +175,8 @@ static void bounce_done(void *arg, enum err e)
     struct s2s_peer *p = one->peer;
     bool over = e == OK || e == E_NOTFOUND;
     list_remove(&one->node);
+    if (over)
+        left_settled(&p->backlog, &one->id);
     if (over && backlog_reads(&p->backlog))
         s2s_backlog_confirmed(p, &one->id); /* that page may have it */
     if (!over)                              /* it waits as before */
@@ -220,6 +223,16 @@ static slice left_key(const void *item)
 static struct left *backlog_left(const struct s2s_backlog *b, const int64_t *sender)
 {
     return map_get(&b->left, (slice){ (const char *)sender, sizeof *sender });
+}
+
+/* The newest of a sender waits no longer: nothing is left of it. */
+static void left_settled(struct s2s_backlog *b, const struct outgoing_id *id)
+{
+    struct left *l = backlog_left(b, &id->sender);
+    if (l == NULL || l->newest.entry != id->entry)
+        return;
+    map_del(&b->left, left_key(l));
+    mem_free(&l);
 }
 
 static bool left_any_bound(const struct s2s_backlog *b)
