@@ -181,31 +181,6 @@ def test_not_confirmed_is_rolled_back(make_server, disk):
     assert "settings.unconfirmed" not in {a["name"] for a in server.rows("alarm", "list")}
 
 
-def test_a_value_that_runs_again_needs_no_restart(make_server):
-    """By set, rollback or reload: the alarm compares with what the server runs with."""
-    server = make_server()
-
-    def waits():
-        alarms = {a["name"] for a in server.rows("alarm", "list")}
-        needed = server.rows("status")[0]["restart_needed"]
-        assert ("settings.restart" in alarms) == (needed != "no")
-        return needed
-    assert "after a restart" in server.ctl("set", "s2s.connections", "3")["text"]
-    assert waits() == "s2s.connections"
-    assert "after a restart" not in server.ctl("set", "s2s.connections", "1")["text"]
-    assert waits() == "no"
-    server.ctl("config", "edit", "s2s.connections", "2")
-    server.ctl("config", "apply")
-    assert waits() == "s2s.connections"
-    server.ctl("config", "rollback")
-    assert waits() == "no"
-    for fixed, needed in (("4", "s2s.connections"), ("1", "no")):
-        server.settings["s2s.connections"] = fixed
-        server.write()
-        server.ctl("server", "reload")
-        assert waits() == needed
-
-
 def test_confirmed_stays(make_server, disk):
     server = make_server(disk=disk)
     server.ctl("config", "edit", "roster.groups-max", "45")

@@ -218,7 +218,7 @@ export const english = {
   "do.device revoke": "Revoke a device", "do.presence view": "Who sees whom",
   "do.policy show": "Policy", "do.policy set": "Change policy", "do.push list": "Push",
   "do.upload list": "Files", "do.federation show": "Federation",
-  "do.federation set": "Change federation", "do.federation address": "Public address",
+  "do.federation set": "Change federation",
   "do.admin add": "Give an account a role", "do.admin remove": "Take the role", "do.admin list": "Administrators",
   "do.admin create": "New administrator", "do.admin sessions": "Sessions", "do.admin end-session": "End session",
   "do.admin show": "Administrator", "do.user role": "Role of an account",
