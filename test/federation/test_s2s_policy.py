@@ -387,7 +387,56 @@ def test_subscription_requests_and_strangers_of_a_domain_are_limited(node, forei
     alice.expect("<message id='manswer'/>")
 
 
+def test_too_many_stanzas_of_a_domain_are_read_slowly_and_not_lost(node, foreign):
+    node.ctl("set", "federation.stanza-rate", "10")
+    far, alice = foreign(), node.client("alice")
+    for n in range(25):
+        far.raw(message(X, ALICE, n))
+    for n in range(25):
+        alice.expect(f"<message id='m{n}'/>")
+    node.wait_log(f"event=s2s.held domain={EVIL} .*federation.stanza-rate")
+    assert metric(node, "s2s_held") > 0
+    assert "federation.stanza-rate" in str(node.rows("s2s", "show", EVIL))
+
+
 # --- blocked ---
+
+
+def report(client, jid):
+    client.result("set", f"<block xmlns='urn:xmpp:blocking'><item jid='{jid}'>"
+                  "<report xmlns='urn:xmpp:reporting:1' reason='urn:xmpp:reporting:spam'/>"
+                  "</item></block>")
+
+
+def test_reports_of_several_users_block_a_domain_until_it_is_decided(node, foreign):
+    far, users = foreign(), []
+    for name in "alice", "carol", "dave":
+        if name != "alice":
+            node.add_user(name, domain=ONE)
+        users.append(node.client(name, domain=ONE))
+    alice, carol, dave = users
+
+    def alarmed():
+        return [row for row in node.rows("alarm", "list")
+                if row["active"] and row["name"] == "federation.reported"]
+    node.ctl("set", "federation.reports-to-block", "2")
+    for n in range(3):  # one user alone blocks nothing
+        report(alice, f"u{n}@{EVIL}")
+    until("reports are counted", lambda: [(row["domain"], row["users"]) for row in node.rows(
+        "federation", "reports")] == [(EVIL, 1)])
+    assert not node.rows("federation", "list")
+    far.raw(message(X, dave.bare, "1"))
+    dave.expect("<message id='m1'/>")
+    report(carol, X)
+    far.expect_stream_error("reset")
+    row, = node.rows("federation", "list")
+    assert (row["state"], row["reports"]) == ("reported", 2)
+    until("the alarm", alarmed)
+    node.ctl("federation", "allow", EVIL)
+    until("the alarm ends", lambda: not alarmed())
+    report(dave, f"y@{EVIL}")  # one since then
+    assert not node.rows("federation", "list")
+    until("streams come again", lambda: comes(foreign))
 
 
 def active(node, name):
