@@ -6,7 +6,6 @@ import socket
 import pytest
 
 from harness import federation, xml
-from harness.client import until
 from harness.federation import Listener, Peer
 from harness.server import refusal
 
