@@ -68,6 +68,7 @@ static const struct store_migration migrations[] = {
       " at_us INTEGER NOT NULL, PRIMARY KEY(sender, domain)) WITHOUT ROWID",
       "CREATE TABLE outgoing_heard(sender BIGINT NOT NULL, domain TEXT NOT NULL,"
       " at_us BIGINT NOT NULL, PRIMARY KEY(sender, domain))" },
+    { 11, "DROP TABLE outgoing_heard", "DROP TABLE outgoing_heard" },
     { 0 }
 };
 
@@ -424,9 +425,6 @@ static struct store_stmt *const stmts[] = { &archive_put,
                                             &pending_forget_stmt,
                                             &pending_count_stmt,
                                             &pending_sweep_stmt,
-                                            &pending_heard_stmt,
-                                            &pending_hear_stmt,
-                                            &pending_unheard_stmt,
                                             &log_state,
                                             &log_move,
                                             NULL };
@@ -506,7 +504,6 @@ void archive_disown(struct store_batch *b, int64_t owner, slice jid)
     STORE_ADD(b, &remember_former, STORE_ANY_ROWS, SV_I(owner), SV_T(jid));
     STORE_ADD(b, &remove_mailbox, STORE_ANY_ROWS, SV_I(owner));
     archive_pending_forget(b, owner);
-    archive_pending_unhear(b, owner, INT64_MAX);
 }
 
 void archive_remove(struct store_batch *b, int64_t owner)

@@ -139,26 +139,6 @@ struct store_stmt pending_sweep_stmt = {
     .cols = "",
 };
 
-struct store_stmt pending_hear_stmt = {
-    .name = "pending.hear",
-    .sql = "INSERT INTO outgoing_heard(sender, domain, at_us) VALUES($1, $2, $3)"
-           " ON CONFLICT(sender, domain) DO UPDATE SET at_us = excluded.at_us",
-    .params = "iti",
-    .cols = "",
-};
-struct store_stmt pending_unheard_stmt = {
-    .name = "pending.unheard",
-    .sql = "DELETE FROM outgoing_heard WHERE sender = $1 AND at_us < $2",
-    .params = "ii",
-    .cols = "",
-};
-struct store_stmt pending_heard_stmt = {
-    .name = "pending.heard",
-    .sql = "SELECT 1 FROM outgoing_heard WHERE sender = $1 AND domain = $2 AND at_us >= $3",
-    .params = "iti",
-    .cols = "i",
-};
-
 void archive_pending_read(struct store_batch *b, slice domain, int64_t sender, uint64_t id,
                           uint64_t before_us)
 {
@@ -251,22 +231,4 @@ void archive_pending_sweep(struct store_batch *b)
 void archive_pending_forget(struct store_batch *b, int64_t sender)
 {
     STORE_ADD(b, &pending_forget_stmt, STORE_ANY_ROWS, SV_I(sender));
-}
-
-void archive_pending_hear(struct store_batch *b, slice domain, int64_t sender, uint64_t at_us)
-{
-    ensure(sender > 0 && domain.len > 0 && at_us <= INT64_MAX);
-    STORE_ADD(b, &pending_hear_stmt, STORE_ANY_ROWS, SV_I(sender), SV_T(domain), SV_I(at_us));
-}
-
-void archive_pending_unhear(struct store_batch *b, int64_t sender, uint64_t before_us)
-{
-    ensure(sender > 0 && before_us <= INT64_MAX);
-    STORE_ADD(b, &pending_unheard_stmt, STORE_ANY_ROWS, SV_I(sender), SV_I(before_us));
-}
-
-void archive_pending_heard(struct store_batch *b, slice domain, int64_t sender, uint64_t since_us)
-{
-    ensure(sender > 0 && since_us <= INT64_MAX);
-    STORE_ADD(b, &pending_heard_stmt, STORE_ANY_ROWS, SV_I(sender), SV_T(domain), SV_I(since_us));
 }

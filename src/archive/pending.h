@@ -17,8 +17,7 @@ enum { PENDING_PAGE = 64, PENDING_SWEPT = 64 /* rows */ };
 extern struct store_stmt pending_page_stmt, pending_old_stmt, pending_pairs_stmt, pending_has_stmt,
     pending_claim_stmt, pending_settle_stmt, pending_delete_stmt, pending_empty_stmt,
     pending_forget_stmt, pending_total_stmt, pending_totals_stmt, pending_all_stmt,
-    pending_count_stmt, pending_sweep_stmt, pending_heard_stmt, pending_hear_stmt,
-    pending_unheard_stmt;
+    pending_count_stmt, pending_sweep_stmt;
 
 /* Adds a read: at most PENDING_PAGE rows for a domain, behind an id of a sender, by sender and id;
  * `before_us`: only those that were stored before. */
@@ -71,11 +70,3 @@ int64_t archive_pending_count_of(const struct store_batch *b);
 void archive_pending_sweep(struct store_batch *b);
 /* Adds: nothing of this account is pending any more. */
 void archive_pending_forget(struct store_batch *b, int64_t sender);
-
-/* Which domains have confirmed something of a sender, and when (wall clock): so that errors that
- * come afterwards are known (remote/outgoing_answer.h). Adds: it has now. */
-void archive_pending_hear(struct store_batch *b, slice domain, int64_t sender, uint64_t at_us);
-/* Adds: what is older is forgotten; before_us: at most INT64_MAX. */
-void archive_pending_unhear(struct store_batch *b, int64_t sender, uint64_t before_us);
-/* Adds a read: a row if one has since then. */
-void archive_pending_heard(struct store_batch *b, slice domain, int64_t sender, uint64_t since_us);

@@ -43,8 +43,7 @@ struct told {
     struct message_from from;
     bool read;
     uint16_t messages;
-    uint16_t stmts;   /* that settle them; at most 3 for each */
-    uint64_t counted; /* remote/outgoing_count.h */
+    uint16_t stmts; /* that settle them; at most 3 for each */
     int64_t sender;
     slice domain; /* on the heap */
 };
@@ -68,7 +67,7 @@ static void outgoing_told_done(void *arg, enum store_result r, const struct stor
                     &(struct outgoing_answered){ (uint8_t)e });
     question_end(t->worker, &t->from);
     if (r == STORE_OK && !t->read)
-        outgoing_count_settled(t->worker, t->domain, t->sender, t->counted, told_settled(t, b));
+        outgoing_count_settled(t->worker, t->domain, t->sender, told_settled(t, b));
     slice_release(&t->domain);
     mem_free(&t);
 }
@@ -81,7 +80,6 @@ static void outgoing_run(struct worker *w, void *message, const struct message_f
                         .from = *from,
                         .read = m->word == OUTGOING_ASKED,
                         .messages = (uint16_t)(m->ids.len / ID_BYTES),
-                        .counted = outgoing_count_of(w, m->domain, m->sender),
                         .sender = m->sender,
                         .domain = slice_keep(m->domain) };
     bool unshown = false;
@@ -98,8 +96,6 @@ static void outgoing_run(struct worker *w, void *message, const struct message_f
     }
     if (unshown && !t->read)
         archive_pending_sweep(b);
-    if (m->word == OUTGOING_CONFIRMED)
-        outgoing_count_save(w, m->domain, m->sender, b);
     /* If a write did not wait for its outcome, it would be said again, behind the first. */
     store_submit(b, worker_loop(w), t->read ? 0 : STORE_COMMIT_MS, outgoing_told_done, t);
 }

@@ -35,7 +35,6 @@ struct bounce {
     int64_t sender;
     uint64_t entry;
     bool unshown;
-    uint64_t counted; /* remote/outgoing_count.h */
     struct account
         *account;        /* pinned, and the write is one of its `storing`; NULL: not in memory */
     uint64_t archive_id; /* of the error; 0: nobody is told */
@@ -98,7 +97,7 @@ static void bounce_written(void *arg, enum store_result r, const struct store_ba
     (void)batch;
     bounce_answer(b, r == STORE_CONFLICT ? E_NOTFOUND : err_of_store(r));
     if (r == STORE_OK)
-        outgoing_count_settled(b->worker, bounce_domain(b), b->sender, b->counted, 1);
+        outgoing_count_settled(b->worker, bounce_domain(b), b->sender, 1);
     if (r == STORE_UNKNOWN && b->account != NULL)
         bounce_ask_outcome(b);
     else
@@ -189,7 +188,7 @@ static void bounce_service_written(void *arg, enum store_result r, const struct 
     (void)batch;
     bounce_answer(b, r == STORE_CONFLICT ? E_NOTFOUND : err_of_store(r));
     if (r == STORE_OK) {
-        outgoing_count_settled(b->worker, bounce_domain(b), b->sender, b->counted, 1);
+        outgoing_count_settled(b->worker, bounce_domain(b), b->sender, 1);
         route_send(b->worker, stanza_ref(b->error));
     }
     bounce_free(b);
@@ -214,7 +213,6 @@ static void bounce_run(struct worker *w, void *message, const struct message_fro
                           .entry = m->entry,
                           .unshown = m->unshown };
     m->error = NULL;
-    b->counted = outgoing_count_of(w, bounce_domain(b), b->sender);
     if (slot_is_away(w, node_slot(stanza_to_bare(b->error))))
         bounce_account(NULL, E_DOWN, b);
     else if (host_find(worker_node(w), jid_split(stanza_to(b->error)).domain, &(slice){ 0 }))

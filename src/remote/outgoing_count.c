@@ -15,11 +15,7 @@
 
 enum {
     READ_MS = 30000,
-    AGAIN_US = 5 * 1000000, /* a full one is read again so often */
-    SAVE_US = 60 * 1000000, /* the database hears so often when some were confirmed last */
-    HEARD_MAX_US = OUTGOING_HEARD_US + SAVE_US,
-    IDS_MAX = OUTGOING_ANSWERED_MAX,
-    CONFIRMED_FORGOTTEN = IDS_MAX /* errors for what was confirmed before a restart */
+    AGAIN_US = 5 * 1000000 /* a full one is read again so often */
 };
 
 static struct setting kept_max = {
@@ -46,15 +42,11 @@ struct count {
     struct counts *all;
     struct total *total;
     struct store_op *op; /* it is being read */
-    uint64_t number;     /* of this one; never 0 */
     uint64_t read_us;    /* loop time when that began */
     uint64_t heard_us;   /* loop time when some ended to wait; 0: none has */
-    uint64_t saved_us;   /* loop time when the database was told that; 0: it was not */
     uint32_t *ids;       /* hashes of addresses and ids, oldest first: an error may answer each */
     uint32_t ids_len, ids_cap;
-    uint32_t forgotten; /* so many may be answered whose ids were forgotten by a restart */
-    bool fresh;         /* its first read is under way: what that finds may be answered, too */
-    int64_t since;      /* what has changed since */
+    int64_t since; /* what has changed since `read_us` */
     uint32_t messages;
     uint16_t len;
     char key[]; /* `len` bytes: the sender, and the domain */
@@ -63,7 +55,6 @@ struct counts {
     struct worker *worker;
     struct map map, totals;
     struct list used; /* the one that was used last is the last */
-    uint64_t last;    /* number that was given */
 };
 
 static unsigned slot;
@@ -144,16 +135,6 @@ static void counts_trim(struct counts *all)
     }
 }
 
-/* Messages that were sent before a restart may still be answered. */
-static void count_was_before(struct count *c, const struct store_batch *b)
-{
-    c->forgotten += (uint32_t)archive_pending_count_of(b);
-    if (store_row_count(b, 1) == 0)
-        return;
-    c->forgotten += CONFIRMED_FORGOTTEN;
-    c->heard_us = counts_now(c->all);
-}
-
 static void count_was_read(void *arg, enum store_result r, const struct store_batch *b)
 {
     struct count *c = arg;
@@ -161,9 +142,6 @@ static void count_was_read(void *arg, enum store_result r, const struct store_ba
     c->op = NULL;
     if (r == STORE_OK)
         count_set(c, archive_pending_count_of(b) + c->since);
-    if (r == STORE_OK && c->fresh)
-        count_was_before(c, b);
-    c->fresh = false;
     if (c->messages == 0 && !count_is_heard(c))
         count_free(c);
 }
@@ -176,8 +154,6 @@ static void count_read(struct count *c, slice domain, int64_t sender, uint64_t b
     ensure(c->op == NULL);
     struct store_batch *b = store_read(worker_store(w), (uint64_t)sender);
     archive_pending_count(b, domain, sender, before, (uint32_t)setting_int(&kept_max) + 1);
-    if (c->fresh)
-        archive_pending_heard(b, domain, sender, loop_wall_us(worker_loop(w)) - HEARD_MAX_US);
     c->since = 0;
     c->read_us = counts_now(c->all);
     c->op = store_submit(b, worker_loop(w), READ_MS, count_was_read, c);
@@ -208,7 +184,7 @@ static void count_forget(struct count *c, uint32_t at)
 
 static void count_said(struct count *c, const struct stanza *st)
 {
-    if (c->ids_len == IDS_MAX)
+    if (c->ids_len == OUTGOING_ANSWERED_MAX)
         count_forget(c, 0);
     if (c->ids_len == c->ids_cap) {
         c->ids_cap = c->ids_cap == 0 ? 4 : 2 * c->ids_cap;
@@ -232,8 +208,6 @@ static struct count *count_new(struct counts *all, slice domain, int64_t sender,
         count_free(CONTAINER_OF(all->used.next, struct count, node));
     struct count *c = mem_zalloc(sizeof *c + key.len);
     c->all = all;
-    c->number = ++all->last;
-    c->fresh = true;
     c->len = (uint16_t)key.len;
     memcpy(c->key, key.ptr, key.len);
     c->total = map_get(&all->totals, (slice){ (const char *)&sender, sizeof sender });
@@ -284,27 +258,14 @@ void outgoing_keep_sent(struct worker *w, struct stanza *st, struct origin origi
     archive_keep_sent(w, st, origin, entry, sender, how);
 }
 
-uint64_t outgoing_count_of(struct worker *w, slice domain, int64_t sender)
+void outgoing_count_settled(struct worker *w, slice domain, int64_t sender, uint32_t messages)
 {
     struct counts *all = outgoing_counts(w);
-    const struct count *c = all == NULL ? NULL : count_find(all, domain, sender);
-    return c == NULL ? 0 : c->number;
-}
-
-void outgoing_count_settled(struct worker *w, slice domain, int64_t sender, uint64_t number,
-                            uint32_t messages)
-{
-    struct counts *all = outgoing_counts(w);
-    if (all == NULL) /* the worker ends */
+    struct count *c = all == NULL ? NULL : count_find(all, domain, sender);
+    if (c == NULL)
         return;
-    struct count *c = count_find(all, domain, sender);
-    if (c == NULL) { /* since a restart, perhaps */
-        c = count_new(all, domain, sender, INT64_MAX);
-        c->forgotten = messages;
-    } else if (c->number == number) {
-        c->since -= messages;
-        count_set(c, (int64_t)c->messages - messages);
-    }
+    c->since -= messages;
+    count_set(c, (int64_t)c->messages - messages);
     c->heard_us = counts_now(all);
     count_use(c);
 }
@@ -321,7 +282,7 @@ static struct count *count_that_is_heard(const struct worker *w, const struct st
 bool outgoing_is_heard(const struct worker *w, const struct stanza *error, int64_t sender)
 {
     const struct count *c = count_that_is_heard(w, error, sender);
-    return c != NULL && (c->forgotten > 0 || count_place_of(c, error) < c->ids_len);
+    return c != NULL && count_place_of(c, error) < c->ids_len;
 }
 
 void outgoing_heard(struct worker *w, const struct stanza *error, int64_t sender)
@@ -330,36 +291,6 @@ void outgoing_heard(struct worker *w, const struct stanza *error, int64_t sender
     uint32_t at = c == NULL ? 0 : count_place_of(c, error);
     if (c != NULL && at < c->ids_len)
         count_forget(c, at);
-    else if (c != NULL && c->forgotten > 0)
-        c->forgotten--;
-}
-
-void outgoing_count_learn(struct worker *w, slice domain, int64_t sender)
-{
-    struct counts *all = outgoing_counts(w);
-    if (all != NULL && count_find(all, domain, sender) == NULL)
-        (void)count_new(all, domain, sender, INT64_MAX);
-}
-
-void outgoing_count_save(struct worker *w, slice domain, int64_t sender, struct store_batch *b)
-{
-    struct counts *all = outgoing_counts(w);
-    struct count *c = all == NULL ? NULL : count_find(all, domain, sender);
-    uint64_t wall_us = loop_wall_us(worker_loop(w));
-    ensure(sender > 0 && domain.len > 0);
-    if (all == NULL || (c != NULL && c->saved_us != 0 && counts_now(all) - c->saved_us < SAVE_US))
-        return;
-    if (c != NULL)
-        c->saved_us = counts_now(all);
-    archive_pending_hear(b, domain, sender, wall_us);
-    archive_pending_unhear(b, sender, wall_us - HEARD_MAX_US);
-}
-
-bool outgoing_is_counted(const struct worker *w, slice domain, int64_t sender)
-{
-    struct counts *all = outgoing_counts(w);
-    const struct count *c = all == NULL ? NULL : count_find(all, domain, sender);
-    return all == NULL || (c != NULL && !c->fresh);
 }
 
 static void counts_start(struct worker *w)

@@ -2,7 +2,7 @@
  * (remote/outgoing.h): so that a user cannot fill the database with messages for a domain that is
  * down. Counted in memory at the home of the sender, for each user and domain: read from the
  * database when it is first needed, then kept up to date. A count may be too low by what is settled
- * while it is read; it is read again while messages are refused.
+ * while it begins; it is read again while messages are refused.
  *
  * A count of 0 is kept for OUTGOING_HEARD_US: it says that the domain may still answer.
  *
@@ -16,7 +16,6 @@
 #include <stdint.h>
 
 struct stanza;
-struct store_batch;
 struct worker;
 
 enum {
@@ -31,24 +30,14 @@ bool outgoing_has_room(struct worker *w, const struct stanza *st, int64_t sender
 /* archive_keep_sent(), which counts what waits. */
 void outgoing_keep_sent(struct worker *w, struct stanza *st, struct origin origin, uint64_t entry,
                         int64_t sender, enum sent_how how);
-/* The number of a count; 0: there is none, so what is being settled does not change it. */
-uint64_t outgoing_count_of(struct worker *w, slice domain, int64_t sender);
-/* So many wait no longer, and the domain may answer them now. number: as it was when that was
- * submitted. */
-void outgoing_count_settled(struct worker *w, slice domain, int64_t sender, uint64_t number,
-                            uint32_t messages);
+/* So many wait no longer, and the domain may answer them now. */
+void outgoing_count_settled(struct worker *w, slice domain, int64_t sender, uint32_t messages);
 /* Whether an error may answer a stored message of this user, by the address that it comes from and
- * its id: one of the last OUTGOING_ANSWERED_MAX for that domain, which waits, or has ended to wait
- * within the last OUTGOING_HEARD_US; and each is answered once. After a restart ids are not known,
- * but how many wait. Borrows. */
+ * its id: one of the last OUTGOING_ANSWERED_MAX for that domain since this server has started,
+ * which waits, or has ended to wait within the last OUTGOING_HEARD_US; and each is answered once.
+ */
 bool outgoing_is_heard(const struct worker *w, const struct stanza *error, int64_t sender);
 void outgoing_heard(struct worker *w, const struct stanza *error,
                     int64_t sender); /* it was taken */
-/* Memory does not know whether anything is counted, and asks the database; until it has an answer
- * it does not know. After a restart, as far as that was told. */
-void outgoing_count_learn(struct worker *w, slice domain, int64_t sender);
-bool outgoing_is_counted(const struct worker *w, slice domain, int64_t sender); /* it knows */
-/* Adds, to a batch that settles messages, that the domain is heard; not each time. */
-void outgoing_count_save(struct worker *w, slice domain, int64_t sender, struct store_batch *b);
 
 extern const struct feature outgoing_feature;

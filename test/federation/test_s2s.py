@@ -11,7 +11,7 @@ from harness import federation, xml
 from harness.client import TIMEOUT, until
 from harness.federation import Listener
 from harness.links import (BOB, EVIL, NOT_STORED, ONE, OTHER, PING, VERSION, authority, bounced,
-                           errors, evil, hear, join, links, listener, message, metric, node, pair,
+                           errors, evil, hear, join, links, listener, metric, node, pair,
                            pending, say, start)
 
 __all__ = ["authority", "evil", "join", "listener", "node", "pair", "start"]
@@ -98,29 +98,6 @@ def test_a_failure_of_external_that_passes_is_no_refusal(node, alice, listener, 
     with listener.join() as stream:
         listener.read_until(stream, "<message ")
     assert not alice.inbox and "refuses our certificate" not in node.log()
-
-
-@pytest.mark.parametrize("answers", [True, False])
-def test_stanzas_go_before_new_questions_about_keys(node, alice, listener, join, answers):
-    """And do not wait long for an answer to such a question."""
-    node.ctl("set", "s2s.retry-for", "0s")
-    peer = join(node, OTHER)
-    peer.result("0" * 64, origin=EVIL)
-    stream = listener.secure()
-    stream_id = listener.read_until(stream, "<db:verify [^>]*id='([^']+)'")[1]
-    say(alice, "late")
-    until("the stanza", lambda: sum(row["queue"] for row in links(node)) == 1)
-    peer.result("1" * 64, origin=EVIL)
-    peer.raw(message(f"x@{OTHER}", alice, "mark"))
-    hear(alice, "mark")
-    if answers:
-        stream.sendall(f"<db:verify from='{EVIL}' to='{ONE}' id='{stream_id}' "
-                       "type='invalid'/>".encode())
-        assert "verify" not in listener.read_until(stream, "<auth ").string
-    else:
-        with listener.join() as second:
-            listener.read_until(second, "<body>late</body>")
-    stream.close()
 
 
 # --- failures ---

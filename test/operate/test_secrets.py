@@ -59,7 +59,7 @@ CONTENT = """admin_factor.name admin_recovery.name administrator.name administra
     audit_log.role audit_log.was account.department account.directory_uri account.email
     account.given_name
     federation_domain.domain federation_group.domains federation_group.name
-    federation_report.domain federation_user.domains outgoing_heard.domain outside_test.diagnosis
+    federation_report.domain federation_user.domains outside_test.diagnosis
     outside_test.domain outside_test.error outside_test.target backup_result.folder
     backup_result.node backup_result.why s2s_demand.description s2s_demand.pattern
     s2s_demand.pins s2s_route.description s2s_route.pattern s2s_route.target

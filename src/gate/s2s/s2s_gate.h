@@ -54,7 +54,7 @@ struct s2s_worker {
     struct list tests;      /* struct s2s_test: each is told when the edge stops */
     struct xstreams probes; /* of gate/s2s/s2s_probe.c: streams of tests */
     struct map in_by_id;
-    struct list flows, kept; /* of s2s_in_flow.h, */
+    struct list flows, kept; /* of s2s_in_sm.c, */
     struct map flow_by_id;
     uint32_t kept_count;
     struct resolver *resolver; /* of s2s_find.c; NULL: not needed yet */

@@ -4,7 +4,7 @@
 #include "gate/s2s/find/s2s_find.h"
 #include "gate/s2s/find/s2s_policy.h"
 #include "gate/s2s/link/s2s_in_back.h"
-#include "gate/s2s/link/s2s_in_resume.h"
+#include "gate/s2s/link/s2s_in_sm.h"
 #include "gate/s2s/link/s2s_unproved.h"
 #include "gate/s2s/peer/s2s_keys.h"
 #include "gate/s2s/peer/s2s_peer.h"

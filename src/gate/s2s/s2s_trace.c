@@ -349,9 +349,10 @@ static void trace_starts(struct s2s_trace *t)
         t->find = s2s_find_host(t->gate, t->worker,
                                 &(struct s2s_find_at){ t->want.host, PORT, false }, trace_found, t);
     else
-        t->find = s2s_find_start(t->gate, t->worker,
-                                 &(struct s2s_find_for){ .domain = t->want.remote, .known = true },
-                                 trace_found, t);
+        t->find = s2s_find_start(
+            t->gate, t->worker,
+            &(struct s2s_find_for){ .domain = t->want.remote, .anew = true, .known = true },
+            trace_found, t);
     s2s_find_watch(t->find, trace_tell);
 }
 

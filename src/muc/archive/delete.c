@@ -1,7 +1,6 @@
 #include "muc/archive/delete.h"
 #include "archive/archive.h"
 #include "archive/leave.h"
-#include "archive/pending.h"
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/message.h"
@@ -106,7 +105,6 @@ void room_archive_doom(struct store_batch *b, const struct room_archive *a)
 {
     uint64_t now = loop_wall_us(worker_loop(a->worker)); /* the last id may not have been read */
     STORE_ADD(b, &doom, STORE_ANY_ROWS, SV_I(a->owner), SV_I(a->last_id > now ? a->last_id : now));
-    archive_pending_unhear(b, a->owner, INT64_MAX);
 }
 
 static void archive_doomed_run(struct worker *w, void *message, const struct message_from *from)

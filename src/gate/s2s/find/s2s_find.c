@@ -45,15 +45,15 @@ struct find_step {
 /* WAITING ─▶ for each step: LOCATING or RESOLVING ─▶ DIALLING. At most one of the three is there;
  * with `over` none, and the callback follows; none either while the caller tries a connection. */
 struct s2s_find {
-    struct list node;             /* in find_waits of its worker, while it waits */
-    bool begun;                   /* counted in `finding` of its worker, */
-    bool asked;                   /* and in `finding_asked` */
-    bool planned;                 /* the steps are known */
-    bool known;                   /* it goes first */
-    uint16_t owner;               /* who takes turns, */
-    uint32_t turn;                /* and which one this is; the lowest goes first */
-    struct timer waited;          /* too long for its turn */
-    s2s_find_stanzas_fn *stanzas; /* NULL: it is not for questions alone */
+    struct list node;    /* in find_waits of its worker, while it waits */
+    bool begun;          /* counted in `finding` of its worker, */
+    bool asks;           /* for questions alone: and in `finding_asked` */
+    bool anew;           /* for an operator: the DNS is asked anew */
+    bool planned;        /* the steps are known */
+    bool known;          /* it goes first */
+    uint16_t owner;      /* who takes turns, */
+    uint32_t turn;       /* and which one this is; the lowest goes first */
+    struct timer waited; /* too long for its turn */
     struct s2s_gate *gate;
     struct worker *worker;
     s2s_found_fn *done;
@@ -91,9 +91,9 @@ static void find_free(struct s2s_find *f)
     if (list_linked(&f->node))
         list_remove(&f->node);
     if (f->begun) {
-        ensure(sw->finding > 0 && sw->finding_asked >= f->asked);
+        ensure(sw->finding > 0 && sw->finding_asked >= f->asks);
         sw->finding--;
-        sw->finding_asked -= f->asked;
+        sw->finding_asked -= f->asks;
     }
     timer_cancel(&f->waited);
     loop_defer_cancel(&f->over);
@@ -376,7 +376,7 @@ static bool find_asks_dns(struct s2s_find *f, const struct find_step *s)
     slice host = slice_of(s->host);
     if (host.len == 0)
         return false;
-    if (f->stanzas == NULL) /* an operator wants to know what is true now */
+    if (f->anew)
         resolver_forget(r, host);
     if (s->kind == STEP_HOST)
         f->resolve = resolve_host(r, host, s->port, find_resolved, f);
@@ -525,32 +525,25 @@ static void find_over(struct loop_defer *d)
     find_next(f);
 }
 
-static void find_begin(struct s2s_find *f, bool asked)
+static void find_begin(struct s2s_find *f)
 {
     struct s2s_worker *sw = s2s_worker(f->gate, f->worker);
     ensure(!f->begun && !s2s_find_waits(f));
     timer_cancel(&f->waited);
     f->begun = true;
-    f->asked = asked;
     sw->finding++;
-    sw->finding_asked += asked;
+    sw->finding_asked += f->asks;
     f->since_us = loop_now_us(find_loop(f));
     loop_defer(find_loop(f), &f->over);
 }
 
-/* Anybody can make us ask any domain. */
-static bool find_is_asked(const struct s2s_find *f)
-{
-    return f->stanzas != NULL && !f->stanzas(f->arg);
-}
-
-/* Each worker has its part of what a node may do at a time. */
-static bool find_has_room(const struct s2s_find *f, bool asked)
+/* Each worker has its part of what a node may do at a time. Anybody can make us ask any domain. */
+static bool find_has_room(const struct s2s_find *f)
 {
     struct s2s_worker *sw = s2s_worker(f->gate, f->worker);
     uint32_t part = (uint32_t)setting_int(&s2s_connecting) / worker_node(f->worker)->worker_count;
     uint32_t share = part / ASKED_SHARE;
-    if (asked && sw->finding_asked >= (share > 0 ? share : 1))
+    if (f->asks && sw->finding_asked >= (share > 0 ? share : 1))
         return false;
     return sw->finding < (part > 0 ? part : 1) && pace_take(&sw->find_pace);
 }
@@ -563,7 +556,7 @@ static struct s2s_find *find_whose_turn(const struct s2s_worker *sw)
     int best = 0;
     LIST_EACH (it, &sw->find_waits) {
         struct s2s_find *f = CONTAINER_OF(it, struct s2s_find, node);
-        int kind = find_is_asked(f) ? 2 : !f->known;
+        int kind = f->asks ? 2 : !f->known;
         if (next == NULL || kind < best || (kind == best && f->turn < next->turn)) {
             next = f;
             best = kind;
@@ -575,11 +568,11 @@ static struct s2s_find *find_whose_turn(const struct s2s_worker *sw)
 static void find_begin_others(struct s2s_worker *sw)
 {
     struct s2s_find *f;
-    while ((f = find_whose_turn(sw)) != NULL && find_has_room(f, find_is_asked(f))) {
+    while ((f = find_whose_turn(sw)) != NULL && find_has_room(f)) {
         list_remove(&f->node);
         if (!f->known && f->turn > sw->find_turn)
             sw->find_turn = f->turn;
-        find_begin(f, find_is_asked(f));
+        find_begin(f);
     }
 }
 
@@ -645,10 +638,9 @@ static uint32_t find_take_turn(const struct s2s_find *f)
 
 static void find_begin_or_wait(struct s2s_find *f)
 {
-    bool asked = find_is_asked(f);
     uint64_t ms = (uint64_t)setting_int(&s2s_retry_for);
-    if (find_has_room(f, asked)) {
-        find_begin(f, asked);
+    if (find_has_room(f)) {
+        find_begin(f);
         return;
     }
     f->turn = find_take_turn(f);
@@ -661,7 +653,8 @@ struct s2s_find *s2s_find_start(struct s2s_gate *g, struct worker *w,
 {
     slice ascii = s2s_ascii(what->domain, loop_scratch(worker_loop(w)));
     struct s2s_find *f = find_new(g, w, ascii, what->domain, done, arg);
-    f->stanzas = what->stanzas;
+    f->asks = what->asks;
+    f->anew = what->anew;
     f->known = what->known;
     f->owner = what->owner;
     find_begin_or_wait(f);

@@ -35,14 +35,12 @@ typedef void s2s_found_fn(void *arg, const struct s2s_found *found);
  * during the callback. */
 typedef void s2s_find_told_fn(void *arg, enum s2s_stage stage, bool fine, slice text);
 
-/* Whether stanzas wait for the connection now, or only questions about keys. */
-typedef bool s2s_find_stanzas_fn(const void *arg);
-
 struct s2s_find_for {
     slice domain;
-    s2s_find_stanzas_fn *stanzas; /* NULL: for an operator; the DNS is asked anew then */
-    bool known;                   /* it goes before those that were never reached */
-    uint16_t owner;               /* who takes turns: below S2S_SENDER_SLOTS */
+    bool asks;      /* for questions about keys alone */
+    bool anew;      /* for an operator: the DNS is asked anew */
+    bool known;     /* it goes before those that were never reached */
+    uint16_t owner; /* who takes turns: below S2S_SENDER_SLOTS */
 };
 
 struct s2s_find *s2s_find_start(struct s2s_gate *g, struct worker *w,

@@ -294,18 +294,15 @@ static void in_element(struct xstream *x, const struct xstream_unit *u)
 /* Stanzas. */
 
 /* No acknowledgement follows any more, so what comes is taken only where none is awaited. */
-static bool in_counts_no_more(const struct s2s_in *s)
-{
-    return s->shut || s->skipped || s->x.end_sent;
-}
+static bool in_counts_no_more(const struct s2s_in *s) { return s->shut || s->x.end_sent; }
 
 /* Whether its sender may speak for this domain to that one, on this stream; else it has failed. */
 static bool in_pair_fits(struct xstream *x, slice remote, slice local)
 {
     struct s2s_in *s = s2s_in_of(x);
     struct pair *p = pair_find(s, remote, local);
-    bool taken = !in_counts_no_more(s) || (!s2s_flow_is_enabled(s) && !s->skipped &&
-                                           s2s_is_partner(x->worker, local, remote));
+    bool taken = !in_counts_no_more(s) ||
+                 (!s2s_flow_is_enabled(s) && !s->shut && s2s_is_partner(x->worker, local, remote));
     if (p != NULL && p->proved) {
         if (!taken) /* it is not acknowledged, either */
             return false;
@@ -409,7 +406,7 @@ static bool in_counts(const struct xstream *x)
 static void in_leaves(struct xstream *x)
 {
     struct s2s_in *s = s2s_in_of(x);
-    s->skipped = s2s_flow_is_enabled(s);
+    s->shut = s2s_flow_is_enabled(s);
     in_end(s);
 }
 
@@ -431,7 +428,7 @@ static void in_gone(struct xstream *x, enum xstream_end why)
                  : s2s_is_broken(x, why) ? PEER_END_THEIRS
                                          : PEER_END_BROKEN;
     s2s_flow_last_ack(s->flow);
-    if (why != XSTREAM_ENDED && !s->taken) /* else it goes on already on another connection */
+    if (why != XSTREAM_ENDED)
         pairs_broken(s);
 }
 
@@ -440,7 +437,7 @@ static void in_closing(struct xstream *x)
     struct s2s_in *s = s2s_in_of(x);
     if (s->end == PEER_END_FRESH)
         s->end = PEER_END_ORDERLY;
-    s2s_back_gone(s, s2s_flow_is_resumable(s));
+    s2s_back_gone(s);
     s2s_flow_leave(s);
 }
 

@@ -77,11 +77,12 @@ static bool back_may_offer(const struct s2s_in *s, const struct pair *p, unsigne
 }
 
 /* To the first pair that it may be offered to. */
-static void back_offer(struct s2s_in *s, uint64_t resumes)
+void s2s_back_offer(struct s2s_in *s)
 {
-    struct in_back *b = back_of(s);
+    struct in_back *b = s->both ? back_of(s) : NULL;
     unsigned worker;
-    if (b->pair != NULL || s->x.state != STREAM_BOUND || s->x.end_sent || s->ending || s->draining)
+    if (b == NULL || b->pair != NULL || s->x.state != STREAM_BOUND || s->x.end_sent || s->ending ||
+        s->draining)
         return;
     LIST_EACH (it, &s->pairs) {
         struct pair *p = CONTAINER_OF(it, struct pair, node);
@@ -90,8 +91,6 @@ static void back_offer(struct s2s_in *s, uint64_t resumes)
         b->pair = p;
         b->home = (uint16_t)worker;
         back_tell(b, &(struct s2s_way_back){ .event = BACK_OFFERED,
-                                             .count = b->written,
-                                             .resumes = resumes,
                                              .counted = b->counted,
                                              .max_bytes = s->max_bytes,
                                              .certificate = s->external,
@@ -100,35 +99,14 @@ static void back_offer(struct s2s_in *s, uint64_t resumes)
     }
 }
 
-void s2s_back_offer(struct s2s_in *s)
-{
-    if (s->both)
-        back_offer(s, 0);
-}
-
-void s2s_back_counts(struct s2s_in *s)
+void s2s_back_counts(struct s2s_in *s, uint32_t h)
 {
     if (!s->both)
         return;
     struct in_back *b = back_of(s);
     b->counted = true;
-    b->zero = b->written;
-    back_offer(s, 0);
-}
-
-void s2s_back_goes_on(struct s2s_in *s, const struct s2s_back_resumed *r)
-{
-    if (!s->both)
-        return;
-    struct in_back *b = back_of(s);
-    if (b->pair == NULL) { /* nothing was written to this stream before */
-        b->zero = r->zero;
-        b->written = b->confirmed = r->zero + r->h;
-    } else {
-        b->zero = b->written - r->h;
-    }
-    b->counted = true;
-    back_offer(s, r->old);
+    b->zero = b->written - h;
+    s2s_back_offer(s);
 }
 
 /* Writing. */
@@ -266,13 +244,7 @@ void s2s_back_slow(struct s2s_in *s, bool on)
         back_tell(s->back, &(struct s2s_way_back){ .event = on ? BACK_FULL : BACK_ROOM });
 }
 
-uint64_t s2s_back_kept(const struct s2s_in *s, uint32_t *zero)
-{
-    *zero = s->back == NULL ? 0 : s->back->zero;
-    return s->back == NULL ? 0 : s->x.id;
-}
-
-void s2s_back_gone(struct s2s_in *s, bool resumable)
+void s2s_back_gone(struct s2s_in *s)
 {
     struct in_back *b = s->back;
     if (b == NULL)
@@ -280,9 +252,7 @@ void s2s_back_gone(struct s2s_in *s, bool resumable)
     timer_cancel(&b->wait);
     loop_defer_cancel(&b->ask);
     if (b->pair != NULL)
-        back_tell(b,
-                  &(struct s2s_way_back){
-                      .event = BACK_GONE, .read = s->read, .end = s->end, .resumable = resumable });
+        back_tell(b, &(struct s2s_way_back){ .event = BACK_GONE, .read = s->read, .end = s->end });
     b->pair = NULL;
 }
 

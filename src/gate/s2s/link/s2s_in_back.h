@@ -18,23 +18,15 @@ struct stanza;
 bool s2s_back_is_offered(const struct s2s_in *s);
 /* It is offered to the peer of a pair that is proved, if that was not done yet. */
 void s2s_back_offer(struct s2s_in *s);
-void s2s_back_counts(struct s2s_in *s); /* XEP-0198 has begun */
-/* ... or goes on: what the stream `old` wrote (0: nobody knows) was numbered from `zero` on, and
- * the server has had h. */
-struct s2s_back_resumed {
-    uint64_t old;
-    uint32_t zero, h;
-};
-void s2s_back_goes_on(struct s2s_in *s, const struct s2s_back_resumed *r);
+/* XEP-0198 has begun, or goes on: the server counts on from h. */
+void s2s_back_counts(struct s2s_in *s, uint32_t h);
 bool s2s_back_acked(struct s2s_in *s, uint32_t h); /* false: that cannot be */
 uint32_t s2s_back_count(const struct s2s_in *s);   /* the largest h that can be */
 bool s2s_back_waits(const struct s2s_in *s);       /* something is not confirmed */
 uint64_t s2s_back_last_us(const struct s2s_in *s); /* loop time of what was written last */
 void s2s_back_ask(struct s2s_in *s);               /* <r/>, if XEP-0198 has begun */
 void s2s_back_slow(struct s2s_in *s, bool on);
-/* What a stream that resumes it needs: 0, or its id and where it counts from. */
-uint64_t s2s_back_kept(const struct s2s_in *s, uint32_t *zero);
-void s2s_back_gone(struct s2s_in *s, bool resumable); /* its peer is told */
+void s2s_back_gone(struct s2s_in *s); /* its peer is told */
 void s2s_back_fini(struct s2s_in *s);
 
 /* To the worker of a stream: a stanza to be written, or none: it ends. */

@@ -148,11 +148,9 @@ static void in_check_key(struct s2s_in *s, const struct pair *p, slice key)
     c->local_len = p->local_len;
     memcpy(c->id, s->id, sizeof c->id);
     memcpy(c->text, p->text, (size_t)p->remote_len + p->local_len);
-    struct s2s_verify v = { .local = pair_local(p),
-                            .remote = pair_remote(p),
-                            .stream_id = slice_of(s->id),
-                            .key = key,
-                            .both = s->both };
+    struct s2s_verify v = {
+        .local = pair_local(p), .remote = pair_remote(p), .stream_id = slice_of(s->id), .key = key
+    };
     home_ask(s->x.worker, v.remote, &s2s_verify_message, &v,
              &(struct asker){ .gather = verdict_heard, .done = key_checked, .arg = c });
 }

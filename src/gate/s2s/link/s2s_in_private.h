@@ -22,7 +22,7 @@ struct s2s_in {
     struct s2s_gate *gate;
     struct peer_key peer; /* its address, as it is counted */
     struct list pairs;
-    struct in_flow *flow;         /* of s2s_in_flow.h; NULL: nothing is counted */
+    struct in_flow *flow;         /* of s2s_in_sm.c; NULL: nothing is counted */
     const struct in_asked *asked; /* it is being looked at; NULL: nothing but the header */
     struct in_back *back;         /* of s2s_in_back.c; NULL: nothing was written to it */
     uint8_t pair_count;           /* at most PAIRS_MAX */
@@ -37,11 +37,9 @@ struct s2s_in {
     bool external;      /* its certificate has proved `remote` */
     bool broken;        /* it has ended without </stream:stream> or an error */
     bool read;          /* it has ended after our end: what was written to it has been read */
-    bool taken;         /* another one resumes it */
     bool ending;        /* we end it: see in_end() */
     bool draining;      /* ... when all that it brought is handled: nothing more is read */
-    bool shut;          /* ... and nothing more is taken: its domains may not connect any more */
-    bool skipped;       /* a stanza was not counted, or counts too late: none behind it is taken */
+    bool shut; /* nothing more is taken: a stanza was not counted, or domains may not speak */
     uint16_t remote_len, local_len;
     uint8_t lang_len;
     char *domains; /* of the header: remote, local, xml:lang; NULL: not read */

@@ -15,6 +15,7 @@
 
 struct elem;
 struct in_flow;
+struct message_row;
 struct s2s_in;
 struct stanza;
 
@@ -57,14 +58,13 @@ bool s2s_flow_waits(const struct s2s_in *s);
 void s2s_flow_last_ack(struct in_flow *f); /* NULL is fine */
 /* Its peer could resume it if it broke now. */
 bool s2s_flow_may_break(const struct s2s_in *s);
-/* It ends now, and its peer may resume it; or does that already. */
-bool s2s_flow_is_resumable(const struct s2s_in *s);
 /* The stream is closed. It is kept, if it has an id: to be resumed if it is `broken`. */
 void s2s_flow_leave(struct s2s_in *s);
 
 /* An element of XEP-0198 on a bound stream; early: on one that has proved nothing. */
 void s2s_sm(struct s2s_in *s, const struct elem *e);
 void s2s_sm_early(struct s2s_in *s);
+extern const struct message_row s2s_resume_message, s2s_resumed_message;
 
 void s2s_flows_init(struct s2s_worker *sw);
 void s2s_flows_fini(struct s2s_worker *sw); /* memory only */

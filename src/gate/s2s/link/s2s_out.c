@@ -28,7 +28,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PATIENCE_MS = 2000, ENDING_MS = 2000 };
+enum { ENDING_MS = 2000 };
 
 static void out_greet(struct xstream *x)
 {
@@ -122,13 +122,12 @@ static void out_closing(struct xstream *x)
     struct s2s_out *o = s2s_out_of(x);
     struct s2s_peer *p = o->peer;
     o->peer = NULL;
-    timer_cancel(&o->patience);
     timer_cancel(&o->wait);
     loop_defer_cancel(&o->ask);
     if (p == NULL)
         return;
     if (!o->up)
-        o->end = o->anew ? PEER_END_ANEW : PEER_END_FRESH;
+        o->end = PEER_END_FRESH;
     else if (o->end == PEER_END_FRESH)
         o->end = PEER_END_ORDERLY;
     s2s_peer_lost(p, (enum peer_end)o->end);
@@ -301,37 +300,15 @@ static void out_authenticate(struct s2s_out *o)
                  "no key for dialback can be made");
 }
 
-/* The answers have not come in time. Stanzas wait for the next stream from its beginning, so it
- * authenticates first. */
-static void out_impatient(struct timer *t, struct loop *loop)
-{
-    struct s2s_out *o = CONTAINER_OF(t, struct s2s_out, patience);
-    (void)loop;
-    if (o->x.state != STREAM_FEATURES)
-        return;
-    o->anew = true;
-    xstream_close(&o->x, (slice){ 0 });
-}
-
-/* The authentication of EXTERNAL restarts the stream: not while an answer is awaited. Peers can
- * make us ask at any time: what is not asked yet waits until the stanzas have a stream. */
 void s2s_out_go_on(struct s2s_out *o)
 {
-    bool early = o->x.state == STREAM_FEATURES, up = o->up;
     ensure(xstream_here(&o->x));
-    if (o->peer == NULL)
+    if (o->peer == NULL || o->x.state != STREAM_FEATURES)
         return;
-    if (early && s2s_peer_sends(o->peer)) {
-        if (!s2s_keys_wait(o->peer)) {
-            /* a question alone may have made it long ago */
-            o->x.opened_us = loop_now_us(worker_loop(o->x.worker));
-            xstream_timer(&o->x);
-            out_authenticate(o);
-        } else if (!timer_is_set(&o->patience))
-            timer_set(worker_loop(o->x.worker), &o->patience, PATIENCE_MS);
-    } else if (early || up || o->x.state == STREAM_CHECKING) {
+    if (s2s_peer_asks(o->peer))
         out_ask_keys(o);
-    }
+    else
+        out_authenticate(o);
 }
 
 /* Stanzas may be written now. <enable/> goes before them, and they count from there, also if the
@@ -348,8 +325,6 @@ void s2s_out_takes_stanzas(struct s2s_out *o)
     if (!resumed)
         s2s_peer_set_session(o->peer, (slice){ 0 }, 0);
     s2s_peer_opened(o->peer, o->sm != OUT_NO_SM, !resumed);
-    if (o->peer != NULL)
-        s2s_out_go_on(o);
 }
 
 struct in_flow *s2s_out_flow(const struct xstream *x)
@@ -530,7 +505,8 @@ static bool out_verified(struct s2s_out *o, const struct elem *e)
                                                      : S2S_UNKNOWN;
     if (!s2s_keys_answer(o->peer, elem_attr(e, "id", tmp), v))
         return false;
-    s2s_out_go_on(o);
+    if (!s2s_keys_are_left(o->peer))
+        s2s_out_close(o);
     return true;
 }
 
@@ -690,8 +666,7 @@ static void out_idle(struct xstream *x)
                  o->both && xstream_last_us(x) > o->wrote_us ? xstream_last_us(x) : o->wrote_us,
              quiet_ms = (loop_now_us(worker_loop(x->worker)) - last_us) / 1000;
     uint64_t idle_ms = (uint64_t)setting_int(&s2s_idle);
-    bool waits = (s2s_keys_wait(o->peer) && quiet_ms < idle_ms + S2S_LOGIN_MS) ||
-                 s2s_peer_is_unconfirmed(o->peer) || s2s_flow_is_due(s2s_out_flow(x)) ||
+    bool waits = s2s_peer_is_unconfirmed(o->peer) || s2s_flow_is_due(s2s_out_flow(x)) ||
                  x->end_sent || o->draining;
     if (!o->up) /* it does not answer <resume/> */
         xstream_fail(x, XE_CONNECTION_TIMEOUT, SLICE("the stream was not resumed in time"));
@@ -749,7 +724,6 @@ struct s2s_out *s2s_out_start(struct s2s_peer *p, const struct s2s_found *found)
     o->peer = p;
     o->direct = found->tls;
     o->host = slice_keep(found->host);
-    o->patience.fn = out_impatient;
     o->wait.fn = out_waits_in_vain;
     o->x.ops = &out_ops;
     o->x.way = &xstream_tcp;

@@ -22,8 +22,6 @@ struct s2s_out {
     uint8_t sm;            /* enum out_sm */
     uint8_t end;           /* enum peer_end; PEER_END_FRESH: not known yet */
     char *id;              /* that the server gave the stream; NULL: none yet */
-    struct timer patience; /* stanzas wait for answers about keys, until then */
-    bool anew;             /* it ended to be made again at once */
     bool up, has_sm;
     bool has_both;      /* XEP-0288: the server offers it, and may use it */
     bool both;          /* ... and was asked for it: its stanzas come on this stream, too */

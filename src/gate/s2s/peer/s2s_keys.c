@@ -11,7 +11,6 @@ struct question {
     struct list node; /* in peer.keys.questions */
     struct message_from from;
     bool asked;
-    bool again; /* the stream on which it was asked has ended */
     uint16_t id_len, key_len;
     char text[]; /* stream id, key */
 };
@@ -40,19 +39,6 @@ void s2s_keys_fail(struct s2s_peer *p)
         question_close(p, CONTAINER_OF(it, struct question, node), keys_why_not(p));
 }
 
-void s2s_keys_again(struct s2s_peer *p)
-{
-    LIST_EACH (it, &p->keys.questions) {
-        struct question *q = CONTAINER_OF(it, struct question, node);
-        if (q->asked && q->again) {
-            question_close(p, q, S2S_UNKNOWN);
-        } else if (q->asked) {
-            q->again = true;
-            q->asked = false;
-        }
-    }
-}
-
 bool s2s_keys_next(struct s2s_peer *p, struct s2s_question *out)
 {
     LIST_EACH (it, &p->keys.questions) {
@@ -67,13 +53,7 @@ bool s2s_keys_next(struct s2s_peer *p, struct s2s_question *out)
     return false;
 }
 
-bool s2s_keys_wait(const struct s2s_peer *p)
-{
-    LIST_EACH (it, &p->keys.questions)
-        if (CONTAINER_OF(it, struct question, node)->asked)
-            return true;
-    return false;
-}
+bool s2s_keys_are_left(const struct s2s_peer *p) { return p->keys.count > 0; }
 
 bool s2s_keys_answer(struct s2s_peer *p, slice stream_id, enum s2s_verdict v)
 {
@@ -115,30 +95,13 @@ static void keys_add(struct s2s_peer *p, const struct s2s_verify *v,
     p->keys.count++;
 }
 
-/* NULL: *verdict says why it is not asked. */
-static struct s2s_peer *verify_by(struct worker *w, const struct s2s_verify *v,
-                                  enum s2s_verdict *verdict)
-{
-    *verdict = S2S_UNKNOWN;
-    if (s2s_is_ended(w))
-        return NULL;
-    struct s2s_peer *p = s2s_peer_find(w, v->local, v->remote, false);
-    bool apart = v->both || (p != NULL && p->back.on);
-    p = s2s_peer_make(w, v->local, v->remote, apart, (slice){ 0 });
-    if (p == NULL || p->keys.count == KEYS_MAX)
-        return NULL;
-    if (!peer_pauses(p))
-        return p;
-    *verdict = keys_why_not(p);
-    return NULL;
-}
-
 static void dialback_verify_run(struct worker *w, void *message, const struct message_from *from)
 {
     const struct s2s_verify *v = message;
-    enum s2s_verdict verdict;
-    struct s2s_peer *p = verify_by(w, v, &verdict);
-    if (p == NULL) {
+    struct s2s_peer *p =
+        s2s_is_ended(w) ? NULL : s2s_peer_make(w, v->local, v->remote, true, (slice){ 0 });
+    if (p == NULL || p->keys.count == KEYS_MAX || peer_pauses(p)) {
+        enum s2s_verdict verdict = p != NULL && peer_pauses(p) ? keys_why_not(p) : S2S_UNKNOWN;
         question_answer(w, from, &s2s_verified_message, &(struct s2s_verified){ (uint8_t)verdict });
         question_end(w, from);
         return;
@@ -159,7 +122,6 @@ static const struct message_field verify_fields[] = {
     F_BARE(struct s2s_verify, remote),
     F_TEXT(struct s2s_verify, stream_id, DIALBACK_ID_MAX),
     F_TEXT(struct s2s_verify, key, KEY_BYTES_MAX),
-    F_BOOL(struct s2s_verify, both),
     { 0 },
 };
 const struct message_row s2s_verify_message = {

@@ -33,6 +33,7 @@ slice s2s_peer_local(const struct s2s_peer *p)
     return (slice){ p->text + p->remote_len + 1, p->local_len };
 }
 struct s2s_gate *s2s_peer_gate(const struct s2s_peer *p) { return p->gate; }
+bool s2s_peer_asks(const struct s2s_peer *p) { return p->asks; }
 
 static slice peer_map_key(const void *item)
 {
@@ -303,8 +304,6 @@ static void peer_found(void *arg, const struct s2s_found *found)
     s2s_peer_event(p, PEER_MISSED);
 }
 
-static bool peer_find_is_for_stanzas(const void *arg) { return s2s_peer_sends(arg); }
-
 static void peer_begins(struct s2s_peer *p)
 {
     peer_blames_nobody(p);
@@ -319,12 +318,11 @@ static void peer_begins(struct s2s_peer *p)
     }
     peer_takes_turns(p);
     ensure(p->find == NULL);
-    p->find = s2s_find_start(p->gate, p->worker,
-                             &(struct s2s_find_for){ .domain = s2s_peer_remote(p),
-                                                     .stanzas = peer_find_is_for_stanzas,
-                                                     .known = p->known,
-                                                     .owner = p->owner },
-                             peer_found, p);
+    p->find = s2s_find_start(
+        p->gate, p->worker,
+        &(struct s2s_find_for){
+            .domain = s2s_peer_remote(p), .asks = p->asks, .known = p->known, .owner = p->owner },
+        peer_found, p);
 }
 
 static bool peer_is_wanted(const struct s2s_peer *p)
@@ -355,7 +353,6 @@ static void peer_forgives(struct s2s_peer *p)
 
 static void peer_due(struct s2s_peer *p)
 {
-    p->back.kept = false; /* it was not resumed in time */
     if (peer_is_wanted(p)) {
         peer_begins(p);
         return;
@@ -367,7 +364,7 @@ static void peer_due(struct s2s_peer *p)
 /* The server is there: what is remembered of a failure is old. */
 static void peer_there(struct s2s_peer *p)
 {
-    if (p->failures == 0 || p->back.kept || peer_now_us(p) - p->there_us < BACKOFF_MS * 1000ull)
+    if (p->failures == 0 || peer_now_us(p) - p->there_us < BACKOFF_MS * 1000ull)
         return;
     p->there_us = peer_now_us(p);
     peer_forgives(p);
@@ -460,7 +457,6 @@ static void peer_opens(struct s2s_peer *p)
     p->blame.why[0] = '\0';
     peer_blames_nobody(p);
     timer_cancel(&p->patience);
-    p->back.kept = false;
     peer_pump(p);
 }
 
@@ -501,7 +497,6 @@ static void peer_gives_up_oldest(struct s2s_peer *p)
     p->vain = 0;
     p->careful -= p->careful > 0;
     s2s_peer_set_session(p, (slice){ 0 }, 0); /* its counts have it */
-    p->back.kept = false;
     log_info(&log_s2s, LOG_EV("s2s.refused"), LOG_S("domain", s2s_peer_remote(p)),
              LOG_S("local", s2s_peer_local(p)), LOG_S("from", stanza_from(s.st)),
              LOG_S("id", stanza_id(s.st)), LOG_C("why", p->blame.why));
@@ -521,7 +516,6 @@ static void peer_broken(struct s2s_peer *p, enum peer_end how)
     if (p->blame.why[0] != '\0')
         log_info(&log_s2s, LOG_EV("s2s.lost"), LOG_S("domain", s2s_peer_remote(p)),
                  LOG_S("local", s2s_peer_local(p)), LOG_C("why", p->blame.why));
-    s2s_keys_again(p);
     if (!p->blame.set)
         s2s_peer_blame(p, S2S_AT_STREAM, SE_REMOTE_SERVER_TIMEOUT, false,
                        "the stream of the server has ended");
@@ -530,9 +524,7 @@ static void peer_broken(struct s2s_peer *p, enum peer_end how)
         p->careful = p->queue.written > p->careful ? p->queue.written : p->careful;
     if (vain && p->vain >= PEER_VAIN_MAX)
         peer_gives_up_oldest(p);
-    if (p->back.kept && p->queue.written > 0 && !vain)
-        peer_pause(p, PEER_BROKEN, BACK_WAIT_MS);
-    else if (nothing || peer_stopped(p))
+    if (nothing || peer_stopped(p))
         peer_misses(p);
     else
         peer_enter(p, PEER_WAITING);
@@ -548,9 +540,8 @@ void s2s_peer_lost(struct s2s_peer *p, enum peer_end how)
         s2s_flow_part(p->flow);
     peer_write_stop(p);
     p->blame.hard &= !was_up || p->blame.stage == S2S_AT_POLICY;
-    if (!was_up && how == PEER_END_ANEW) {
+    if (p->asks && p->keys.count == 0) {
         s2s_find_cancel(&p->find);
-        s2s_keys_anew(p);
         peer_enter(p, PEER_WAITING);
     } else if (was_up)
         peer_broken(p, how);
@@ -582,9 +573,7 @@ static peer_act *const acts[PEER_STATES][PEER_EVENTS] = {
                        [PEER_DUE] = peer_turns,
                        [PEER_CLOSE] = peer_breaks_off,
                        [PEER_FORBIDDEN] = peer_forbidden },
-    [PEER_UP] = { [PEER_WANTED] = peer_asks,
-                  [PEER_CLOSE] = peer_closes,
-                  [PEER_FORBIDDEN] = peer_shuts },
+    [PEER_UP] = { [PEER_CLOSE] = peer_closes, [PEER_FORBIDDEN] = peer_shuts },
     [PEER_BROKEN] = { [PEER_OFFERED] = peer_offered,
                       [PEER_OPENED] = peer_opens,
                       [PEER_DUE] = peer_due,

@@ -57,8 +57,7 @@ enum peer_event {
     PEER_EVENTS
 };
 
-/* Of a worker, by "remote/local"; asks: only to ask about keys, beside the one for stanzas. NULL:
- * there is none. */
+/* Of a worker, by "remote/local"; asks: only to ask about keys. NULL: there is none. */
 struct s2s_peer *s2s_peer_find(struct worker *w, slice local, slice remote, bool asks);
 /* The same, and makes it. sender: whose domain that was never reached counts for; empty: of
  * questions of strangers. NULL: it has too many of these. */
@@ -87,8 +86,8 @@ void s2s_peers_fini(struct s2s_worker *sw); /* memory only */
 slice s2s_peer_local(const struct s2s_peer *p);
 slice s2s_peer_remote(const struct s2s_peer *p);
 struct s2s_gate *s2s_peer_gate(const struct s2s_peer *p);
-/* Something waits for a stream that takes stanzas, not only questions about keys. */
-bool s2s_peer_sends(const struct s2s_peer *p);
+bool s2s_peer_asks(const struct s2s_peer *p);  /* only about keys */
+bool s2s_peer_sends(const struct s2s_peer *p); /* something waits for a stream */
 /* Why the stream ends: what senders are told, and operators. hard: another attempt would end in the
  * same way. */
 void s2s_peer_blame(struct s2s_peer *p, enum s2s_stage stage, enum stanza_error e, bool hard,
@@ -124,7 +123,6 @@ bool s2s_peer_begins(struct s2s_peer *p, struct xstream *x, bool both, bool resu
 /* The stream has ended. */
 enum peer_end {
     PEER_END_FRESH,   /* before it took stanzas */
-    PEER_END_ANEW,    /* the same, and another one is made at once */
     PEER_END_ORDERLY, /* by both sides, or by ours */
     PEER_END_THEIRS,  /* the other server has ended it with an error, or the connection */
     PEER_END_BROKEN   /* the network has */

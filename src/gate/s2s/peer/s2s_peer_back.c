@@ -21,26 +21,17 @@ static bool back_is_served(slice remote)
 
 bool peer_back_is_offered(const struct s2s_peer *p)
 {
-    return p->offer.stream != 0 && setting_bool(&s2s_bidi) && list_empty(&p->keys.questions) &&
-           back_is_served(s2s_peer_remote(p));
+    return p->offer.stream != 0 && setting_bool(&s2s_bidi) && back_is_served(s2s_peer_remote(p));
 }
 
-/* If it goes on from the stream that has broken, the server says what of that has arrived. */
 void peer_back_take(struct s2s_peer *p)
 {
-    bool goes_on = p->back.kept && p->offer.resumes == p->back.stream;
-    uint32_t base = p->back.base;
     ensure(p->offer.stream != 0 && !peer_is_linked(p));
     p->back = p->offer;
     p->offer = (struct peer_back){ 0 };
     p->back.on = true;
     s2s_peer_set_session(p, (slice){ 0 }, 0);
-    if (goes_on) {
-        uint32_t h = p->back.base - base;
-        p->back.base = base;
-        goes_on = s2s_peer_confirmed(p, h);
-    }
-    s2s_peer_opened(p, p->back.counted, !goes_on);
+    s2s_peer_opened(p, p->back.counted, true);
 }
 
 static void back_send(struct s2s_peer *p, struct s2s_to_back *m)
@@ -66,7 +57,6 @@ static void back_gone(struct s2s_peer *p, const struct s2s_way_back *m)
         s2s_peer_blame(p, S2S_AT_STREAM, SE_REMOTE_SERVER_TIMEOUT, false,
                        "the stream of the server has ended");
     p->back.on = false;
-    p->back.kept = m->resumable && p->counted && !peer_stopped(p);
     s2s_peer_lost(p, (enum peer_end)m->end);
 }
 
@@ -74,18 +64,11 @@ static void back_offered(struct s2s_peer *p, const struct s2s_way_back *m,
                          const struct message_from *from)
 {
     p->offer = (struct peer_back){ .stream = m->stream,
-                                   .resumes = m->resumes,
-                                   .base = m->count,
                                    .from = *from,
                                    .counted = m->counted,
                                    .max_bytes = m->max_bytes,
                                    .certificate = m->certificate };
     snprintf(p->offer.tls, sizeof p->offer.tls, "%.*s", SLICE_ARG(m->tls));
-    if (p->back.on && m->resumes != 0 && m->resumes == p->back.stream) {
-        p->back.on = false; /* its end is told later, perhaps */
-        p->back.kept = true;
-        s2s_peer_lost(p, PEER_END_BROKEN);
-    }
     s2s_peer_event(p, PEER_OFFERED);
 }
 
@@ -118,14 +101,12 @@ static const struct message_field way_back_fields[] = {
     F_BARE(struct s2s_way_back, remote),
     F_TEXT(struct s2s_way_back, tls, BACK_TLS_MAX),
     F_U64(struct s2s_way_back, stream),
-    F_U64(struct s2s_way_back, resumes),
     F_U32(struct s2s_way_back, count, UINT32_MAX),
     F_U32(struct s2s_way_back, max_bytes, UINT32_MAX),
     F_U8(struct s2s_way_back, event, BACK_GONE),
     F_U8(struct s2s_way_back, end, PEER_END_BROKEN),
     F_BOOL(struct s2s_way_back, counted),
     F_BOOL(struct s2s_way_back, certificate),
-    F_BOOL(struct s2s_way_back, resumable),
     F_BOOL(struct s2s_way_back, read),
     { 0 },
 };

@@ -3,9 +3,8 @@
  * was confirmed, and that it has ended. A peer uses it if policy and routes let it connect to that
  * server at all, and it has no stream of its own; else it remembers the last one.
  *
- * If such a stream breaks and can be resumed (XEP-0198), and something is not confirmed, the peer
- * waits BACK_WAIT_MS for that before it connects itself or takes another one: who opened the stream
- * makes it again. Confined to the worker of the peer. */
+ * If such a stream breaks, what was not confirmed is sent again, also where the server resumes it.
+ * Confined to the worker of the peer. */
 #pragma once
 #include "base/slice.h"
 #include "home/message.h"
@@ -13,7 +12,7 @@
 struct s2s_peer;
 struct stanza;
 
-enum { BACK_WAIT_MS = 2000, BACK_TLS_MAX = 15 };
+enum { BACK_TLS_MAX = 15 };
 
 /* What the stream says of a pair of domains. */
 enum back_event {
@@ -26,28 +25,23 @@ enum back_event {
 
 struct s2s_way_back {
     slice local, remote, tls;
-    uint64_t stream, resumes; /* ids; resumes 0: none */
-    uint32_t count;           /* BACK_OFFERED: what was written to the stream before, in all;
-                               * BACK_CONFIRMED: stanzas of this pair */
-    uint32_t max_bytes;       /* BACK_OFFERED: the largest stanza (XEP-0478); 0: not said */
-    uint8_t event;            /* enum back_event */
-    uint8_t end;              /* BACK_GONE: enum peer_end */
-    bool counted;             /* it has XEP-0198 */
-    bool certificate;         /* else dialback has proved it */
-    bool resumable;           /* BACK_GONE */
-    bool read;                /* BACK_GONE: all that was written to it has been read */
+    uint64_t stream;    /* its id */
+    uint32_t count;     /* BACK_CONFIRMED */
+    uint32_t max_bytes; /* BACK_OFFERED: the largest stanza (XEP-0478); 0: not said */
+    uint8_t event;      /* enum back_event */
+    uint8_t end;        /* BACK_GONE: enum peer_end */
+    bool counted;       /* it has XEP-0198 */
+    bool certificate;   /* else dialback has proved it */
+    bool read;          /* BACK_GONE: all that was written to it has been read */
 };
 extern const struct message_row s2s_way_back_message;
 
 /* A stream of the other server that stanzas go back on, or may. */
 struct peer_back {
     uint64_t stream;          /* its id; 0: none */
-    uint64_t resumes;         /* the one that it goes on from; 0: none */
-    uint32_t base;            /* what was written to it before this peer used it */
     uint32_t max_bytes;       /* the largest stanza that it takes (XEP-0478); 0: not said */
     struct message_from from; /* the worker that has it */
     bool on;                  /* it is the stream of the peer */
-    bool kept;                /* it has broken, and may be resumed: `base` and `stream` count */
     bool counted, certificate;
     char tls[BACK_TLS_MAX + 1];
 };

@@ -55,7 +55,6 @@ void peer_give_back(struct s2s_peer *p)
     s2s_queue_rewind(&p->queue, true);
     s2s_backlog_drained(p);
     s2s_peer_set_session(p, (slice){ 0 }, 0);
-    p->back.kept = false;
     p->careful = 0;
 }
 
