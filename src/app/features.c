@@ -46,7 +46,7 @@
 #include "gate/component.h"
 #include "gate/proxy65.h"
 #include "gate/recheck.h"
-#include "gate/s2s/find/s2s_list_commands.h"
+#include "gate/s2s/find/s2s_lists.h"
 #include "gate/s2s/s2s.h"
 #include "gate/web.h"
 #include "http/server.h"

@@ -3,7 +3,6 @@
 #include "base/mem.h"
 #include "gate/s2s/find/s2s_demand.h"
 #include "gate/s2s/peer/s2s_peer.h"
-#include "gate/s2s/peer/s2s_peer_show.h"
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_gate.h"
 #include "gate/s2s/s2s_home.h"

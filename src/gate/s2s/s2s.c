@@ -9,11 +9,9 @@
 #include "gate/s2s/link/s2s_in_sm.h"
 #include "gate/s2s/peer/s2s_peer.h"
 #include "gate/s2s/s2s_domains.h"
-#include "gate/s2s/s2s_drop.h"
 #include "gate/s2s/s2s_gate.h"
 #include "gate/s2s/s2s_home.h"
 #include "gate/s2s/s2s_rows.h"
-#include "gate/s2s/s2s_stored.h"
 #include "io/address.h"
 #include "io/listen.h"
 #include "io/resolve.h"
@@ -184,7 +182,6 @@ static void s2s_open(void *own, struct worker *w)
             log_error(&log_s2s, LOG_EV("listen.failed"), LOG_I("worker", worker_index(w)),
                       LOG_C("hint", "this worker cannot accept connections; restart the server"));
     s2s_find_pending(w);
-    s2s_stored_start(s2s_worker(g, w), w);
 }
 
 /* It may have been the home of domains whose messages wait in the database of this one, too. */
@@ -235,7 +232,6 @@ static void s2s_end(void *own, struct worker *w)
     timer_cancel(&sw->stop);
     outgoing_find_stop(&sw->pending);
     s2s_domains_stop(sw);
-    s2s_stored_stop(sw);
     if (sw->peers.key != NULL)
         s2s_peers_fini(sw);
     pace_end(&sw->find_pace);

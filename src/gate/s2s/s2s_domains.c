@@ -16,7 +16,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-enum { LOOK_MS = 60000, OTHERS_NAMED = 5, ALARM_TEXT_MAX = 4096 };
+enum { LOOK_MS = 60000, STORED_MS = 5000, OTHERS_NAMED = 5, ALARM_TEXT_MAX = 4096 };
 static const uint64_t forget_us = 3600ull * 1000000;
 /* Three times the longest pause between two attempts: after it, nobody writes to the domain. */
 static const uint64_t idle_us = 15ull * 60 * 1000000;
@@ -352,6 +352,40 @@ static void domains_look(struct timer *t, struct loop *loop)
     timer_set(loop, t, after_ms < LOOK_MS ? after_ms : LOOK_MS);
 }
 
+/* What waits in the database. */
+
+struct metric s2s_stored = { .name = "muster_s2s_stored",
+                             .kind = METRIC_GAUGE,
+                             .history = true,
+                             .help =
+                                 "Stored messages that wait for other servers, in the database "
+                                 "of the node; at most 100000 are counted. They were there in "
+                                 "the last five seconds. Nodes that share a database each count "
+                                 "all of it." };
+
+static void stored_counted(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct s2s_worker *sw = arg;
+    sw->stored_read = NULL;
+    if (result != STORE_OK)
+        return;
+    int64_t now = store_int(b, 0, 0, 0);
+    ensure(now >= 0 && now <= OUTGOING_TOTAL_MAX);
+    metric_add(&s2s_stored, now - sw->stored);
+    sw->stored = now;
+}
+
+static void stored_look(struct timer *t, struct loop *loop)
+{
+    struct s2s_worker *sw = CONTAINER_OF(t, struct s2s_worker, stored_look);
+    timer_set(loop, t, STORED_MS);
+    if (sw->stored_read != NULL) /* the database is slow, or away */
+        return;
+    struct store_batch *b = store_read(worker_store(worker_here()), 0);
+    outgoing_all(b);
+    sw->stored_read = store_submit(b, loop, 0, stored_counted, sw);
+}
+
 void s2s_domains_start(struct s2s_worker *sw, struct worker *w)
 {
     if (worker_index(w) != 0)
@@ -361,9 +395,18 @@ void s2s_domains_start(struct s2s_worker *sw, struct worker *w)
     pthread_mutex_unlock(&table.lock);
     sw->domains_look.fn = domains_look;
     timer_set(worker_loop(w), &sw->domains_look, 1000);
+    sw->stored_look.fn = stored_look;
+    timer_set(worker_loop(w), &sw->stored_look, 0);
 }
 
-void s2s_domains_stop(struct s2s_worker *sw) { timer_cancel(&sw->domains_look); }
+void s2s_domains_stop(struct s2s_worker *sw)
+{
+    timer_cancel(&sw->domains_look);
+    timer_cancel(&sw->stored_look);
+    store_cancel(&sw->stored_read);
+    metric_add(&s2s_stored, -sw->stored); /* figures of a process outlive its nodes, in tests */
+    sw->stored = 0;
+}
 
 static void alarm_after_changed(struct worker *w, const struct setting *s)
 {

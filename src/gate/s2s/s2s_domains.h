@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 struct alarm;
-struct loop;
+struct metric;
 struct s2s_worker;
 struct setting;
 struct worker;
@@ -49,9 +49,11 @@ struct s2s_domain_counts {
 bool s2s_domain_counts(slice domain, struct s2s_domain_counts *out); /* false: nothing is known */
 extern const struct metric_family s2s_domain_families[];             /* ended by { 0 } */
 
-/* The watch over domains that fail: on the first worker of the node. */
+/* The watch over domains that fail, and a count of what waits in the database: on the first worker
+ * of the node. */
 void s2s_domains_start(struct s2s_worker *sw, struct worker *w);
 void s2s_domains_stop(struct s2s_worker *sw);
 
+extern struct metric s2s_stored;
 extern struct alarm s2s_failing_alarm;
 extern struct setting s2s_metrics_domains, s2s_alarm_after;

@@ -68,7 +68,7 @@ struct s2s_worker {
     struct pace find_pace;        /* how often one begins */
     struct outgoing_find pending; /* on the first worker: what the database has */
     struct timer domains_look;    /* on the first worker: of gate/s2s/s2s_domains.c */
-    struct timer stored_look;     /* on the first worker: of gate/s2s/s2s_stored.c, */
+    struct timer stored_look;     /* on the first worker: the same */
     struct store_op *stored_read; /* ... under way; NULL: none */
     int64_t stored;               /* ... as it was last said */
     struct timer stop;            /* then streams that are left are aborted */

@@ -5,7 +5,6 @@
 #include "gate/s2s/link/s2s_unproved.h"
 #include "gate/s2s/peer/s2s_peer.h"
 #include "gate/s2s/s2s_domains.h"
-#include "gate/s2s/s2s_drop.h"
 #include "gate/s2s/s2s_rows.h"
 #include "home/router.h"
 #include "home/slots.h"

@@ -7,6 +7,7 @@
 #include "codec/xml_write.h"
 #include "gate/s2s/find/s2s_find.h"
 #include "gate/s2s/link/s2s_proof.h"
+#include "gate/s2s/s2s_words.h"
 #include "io/tls.h"
 #include "io/tls_cert.h"
 #include "io/tls_client.h"
@@ -86,19 +87,15 @@ static void probe_failed(struct xstream *x, enum stream_error e, slice text)
 static void probe_heard(struct xstream *x, const struct elem *error)
 {
     struct s2s_probe *p = probe_of(x);
-    struct elem condition, text;
-    slice words = { 0 };
-    if (!elem_first(error, &condition))
+    struct elem condition;
+    const char *said = s2s_said(error, &condition, probe_scratch(p));
+    if (said == NULL)
         return;
     if (slice_is(condition.name, "see-other-host") && p->arg != NULL && p->ops->elsewhere != NULL)
         p->ops->elsewhere(p->arg, elem_text(&condition, probe_scratch(p)));
-    if (elem_child(error, "text", NS_STREAM_ERROR, &text))
-        words = elem_text(&text, probe_scratch(p));
     bool server = strcmp(p->want.ns, NS_SERVER) == 0;
-    probe_blame(p, server ? s2s_stage_said(probe_stage(p), condition.name) : probe_stage(p),
-                "the server says: %.*s%s%.*s",
-                (int)(condition.name.len < 64 ? condition.name.len : 64), condition.name.ptr,
-                words.len > 0 ? ": " : "", (int)(words.len < 128 ? words.len : 128), words.ptr);
+    probe_blame(p, server ? s2s_stage_said(probe_stage(p), condition.name) : probe_stage(p), "%s",
+                said);
 }
 
 static void probe_gone(struct xstream *x, enum xstream_end why)
@@ -243,21 +240,8 @@ static bool probe_looks_at_tls(struct s2s_probe *p)
 
 static void probe_start_tls(struct s2s_probe *p)
 {
-    const slice alpn[] = { slice_of(p->want.alpn) };
-    bool shows = p->want.from.len > 0 && !p->want.anonymous;
-    struct tls_ctx *own = shows ? s2s_tls(p->gate) : NULL;
-    struct tls_trust *trust = tls_trusted_get(p->gate->trusted);
-    conn_start_tls_client(
-        p->x.conn,
-        &(struct tls_call){ .server_name = s2s_server_name(p->want.name, probe_scratch(p)),
-                            .alpn = alpn,
-                            .alpn_count = 1,
-                            .trust = trust,
-                            .demand = TLS_REPORT,
-                            .own = own,
-                            .own_domain = s2s_ascii(p->want.from, probe_scratch(p)) });
-    tls_trust_unref(&trust);
-    tls_ctx_unref(&own);
+    slice from = p->want.anonymous ? (slice){ 0 } : p->want.from;
+    s2s_start_tls(&p->x, p->gate, p->want.alpn, from, p->want.name);
 }
 
 /* Elements. */
@@ -265,19 +249,13 @@ static void probe_start_tls(struct s2s_probe *p)
 static void probe_header(struct xstream *x, slice unit)
 {
     struct s2s_probe *p = probe_of(x);
-    slice id = xstream_attr(x, unit, SLICE("id"));
     if (!xstream_is_header(x, unit) || !slice_is(xml_stream_default_ns(&x->reader), p->want.ns)) {
         xstream_fail(x, XE_INVALID_NAMESPACE, SLICE("it is no XMPP server for this purpose"));
         return;
     }
     if (x->secure && !p->told_tls && !probe_looks_at_tls(p))
         return;
-    mem_free(&p->id);
-    if (id.len > 0 && id.len <= DIALBACK_ID_MAX) {
-        p->id = mem_alloc(id.len + 1);
-        memcpy(p->id, id.ptr, id.len);
-        p->id[id.len] = '\0';
-    }
+    s2s_keep_id(&p->id, x, unit);
     xstream_now(x, STREAM_GOT_HEADER);
 }
 
@@ -415,6 +393,7 @@ void s2s_probe_end(struct s2s_probe **pp)
     xstream_close(&p->x, (slice){ 0 });
 }
 
+struct xstream *s2s_probe_stream(struct s2s_probe *p) { return &p->x; }
 void s2s_probe_write(struct s2s_probe *p, slice xml) { xstream_write(&p->x, xml); }
 void s2s_probe_now(struct s2s_probe *p, enum stream_input input) { xstream_now(&p->x, input); }
 void s2s_probe_restart(struct s2s_probe *p) { xstream_restart(&p->x); }

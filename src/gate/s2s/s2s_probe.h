@@ -45,6 +45,7 @@ struct s2s_probe *s2s_probe_start(struct s2s_gate *g, struct worker *w, struct c
                                   const struct s2s_probe_want *want,
                                   const struct s2s_probe_ops *ops, void *arg);
 void s2s_probe_end(struct s2s_probe **p); /* no callback comes afterwards; NULL is fine */
+struct xstream *s2s_probe_stream(struct s2s_probe *p);
 void s2s_probe_write(struct s2s_probe *p, slice xml);
 void s2s_probe_now(struct s2s_probe *p, enum stream_input input);
 void s2s_probe_restart(struct s2s_probe *p);   /* after the success of SASL */

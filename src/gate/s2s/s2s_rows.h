@@ -16,3 +16,16 @@ enum { S2S_RECEIVED, S2S_SENT }; /* directions */
 extern struct metric s2s_streams, s2s_stanzas, s2s_failures, s2s_refused, s2s_partners,
     s2s_given_up, s2s_held, s2s_overflows;
 extern struct log_area log_s2s;
+struct command;
+extern struct command *const s2s_commands[]; /* of s2s_commands.c; NULL-terminated */
+
+/* Stanzas for other servers that are lost without anybody being told: an error is never answered by
+ * an error, nor is the answer to a request (RFC 6120 §8.3.1). Any thread. */
+enum s2s_drop {
+    S2S_DROP_POLICY,     /* rules do not let it leave */
+    S2S_DROP_QUEUE,      /* too much waits for its server */
+    S2S_DROP_UNREACHABLE /* its server is not reached, or this one is being stopped */
+};
+struct stanza;
+/* It is given up. Others than those are ignored: their senders get an error. Borrows. */
+void s2s_dropped(const struct stanza *st, enum s2s_drop reason);

@@ -1,18 +1,16 @@
 #include "gate/s2s/s2s_trace.h"
-#include "base/base64.h"
 #include "base/command.h"
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "base/setting.h"
 #include "base/utf8.h"
-#include "codec/xml_write.h"
 #include "gate/s2s/find/s2s_demand.h"
 #include "gate/s2s/find/s2s_find.h"
 #include "gate/s2s/link/s2s_proof.h"
 #include "gate/s2s/peer/s2s_peer.h"
-#include "gate/s2s/peer/s2s_peer_show.h"
 #include "gate/s2s/s2s_probe.h"
 #include "gate/s2s/s2s_rows.h"
+#include "gate/s2s/s2s_words.h"
 #include "io/loop.h"
 #include "remote/foreign.h"
 #include "remote/outgoing.h"
@@ -139,56 +137,27 @@ static void trace_late(struct timer *timer, struct loop *loop)
 
 /* Authentication. */
 
-static void trace_write(struct s2s_trace *t, struct buf *b)
-{
-    s2s_probe_write(t->probe, buf_fit(b));
-    buf_fini(b);
-}
-
-static void trace_begin_external(struct s2s_trace *t)
-{
-    struct buf b, text;
-    struct xml_write w;
-    buf_init(&text, XML_PART_MAX);
-    base64_encode(&text, t->want.local);
-    xml_begin(&w, &b, XML_PART_MAX);
-    xml_open_with(&w, "auth", NS_SASL, "mechanism", SLICE("EXTERNAL"));
-    xml_text(&w, buf_fit(&text));
-    xml_close(&w);
-    buf_fini(&text);
-    t->authenticating = true;
-    s2s_probe_now(t->probe, STREAM_ASK_SASL);
-    trace_write(t, &b);
-}
-
 static bool trace_begin_dialback(struct s2s_trace *t)
 {
     char key[DIALBACK_KEY_LEN + 1];
-    struct buf b;
-    struct xml_write w;
     struct dialback d = { .receiving = t->want.remote,
                           .originating = t->want.local,
                           .stream_id = s2s_probe_id(t->probe) };
     if (d.stream_id.len == 0 || !s2s_key(key, &d, loop_scratch(trace_loop(t))))
         return false;
-    xml_begin(&w, &b, XML_PART_MAX);
-    xml_open(&w, "db:result", NULL);
-    xml_attr(&w, "xmlns:db", SLICE(NS_DIALBACK));
-    xml_attr(&w, "from", t->want.local);
-    xml_attr(&w, "to", t->want.remote);
-    xml_text(&w, slice_of(key));
-    xml_close(&w);
     t->authenticating = true;
     s2s_probe_now(t->probe, STREAM_ASK_DIALBACK);
-    trace_write(t, &b);
+    s2s_write_key(s2s_probe_stream(t->probe), t->want.local, t->want.remote, slice_of(key));
     return true;
 }
 
 static void trace_authenticate(struct s2s_trace *t)
 {
-    if (t->external == EXTERNAL_OFFERED)
-        trace_begin_external(t);
-    else if (!s2s_demand_of(t->want.remote).dialback)
+    if (t->external == EXTERNAL_OFFERED) {
+        t->authenticating = true;
+        s2s_probe_now(t->probe, STREAM_ASK_SASL);
+        s2s_write_external(s2s_probe_stream(t->probe), t->want.local);
+    } else if (!s2s_demand_of(t->want.remote).dialback)
         trace_end(
             t, S2S_AT_AUTHENTICATION,
             slice_of(s2s_without_dialback(t->external, t->said, loop_scratch(trace_loop(t)))));

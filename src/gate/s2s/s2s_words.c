@@ -1,13 +1,20 @@
 #include "gate/s2s/s2s_words.h"
+#include "base/arena.h"
 #include "base/base64.h"
 #include "base/buf.h"
 #include "base/ensure.h"
+#include "base/mem.h"
 #include "base/setting.h"
+#include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "gate/s2s/find/s2s_find.h"
 #include "gate/s2s/s2s_rows.h"
 #include "gate/stanza_limits.h"
 #include "gate/stream_limits.h"
 #include "home/here.h"
+#include "io/tls.h"
+#include "io/tls_client.h"
+#include "xmpp/dialback.h"
 #include "xmpp/jid.h"
 #include "xmpp/ns.h"
 
@@ -78,4 +85,46 @@ void s2s_write_key(struct xstream *x, slice local, slice remote, slice key)
 void s2s_write_question(struct xstream *x, slice local, slice remote, slice id, slice key)
 {
     write_dialback(x, "db:verify", local, remote, id, key);
+}
+
+void s2s_start_tls(struct xstream *x, struct s2s_gate *g, const char *alpn, slice local,
+                   slice remote)
+{
+    const slice protocol = slice_of(alpn);
+    struct arena *tmp = loop_scratch(worker_loop(x->worker));
+    struct tls_ctx *own = local.len > 0 ? s2s_tls(g) : NULL;
+    struct tls_trust *trust = tls_trusted_get(g->trusted);
+    conn_start_tls_client(x->conn, &(struct tls_call){ .server_name = s2s_server_name(remote, tmp),
+                                                       .alpn = &protocol,
+                                                       .alpn_count = 1,
+                                                       .trust = trust,
+                                                       .demand = TLS_REPORT,
+                                                       .own = own,
+                                                       .own_domain = s2s_ascii(local, tmp) });
+    tls_trust_unref(&trust);
+    tls_ctx_unref(&own);
+}
+
+void s2s_keep_id(char **kept, struct xstream *x, slice unit)
+{
+    slice id = xstream_attr(x, unit, SLICE("id"));
+    mem_free(kept);
+    if (id.len == 0 || id.len > DIALBACK_ID_MAX)
+        return;
+    *kept = mem_zalloc(id.len + 1);
+    memcpy(*kept, id.ptr, id.len);
+}
+
+const char *s2s_said(const struct elem *error, struct elem *condition, struct arena *tmp)
+{
+    struct elem text;
+    slice words = { 0 };
+    if (!elem_first(error, condition))
+        return NULL;
+    if (elem_child(error, "text", NS_STREAM_ERROR, &text))
+        words = elem_text(&text, tmp);
+    return arena_printf(tmp, "the server says: %.*s%s%.*s",
+                        (int)(condition->name.len < 64 ? condition->name.len : 64),
+                        condition->name.ptr, words.len > 0 ? ": " : "",
+                        (int)(words.len < 128 ? words.len : 128), words.ptr);
 }

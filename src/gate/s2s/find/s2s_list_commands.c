@@ -1,4 +1,3 @@
-#include "gate/s2s/find/s2s_list_commands.h"
 #include "base/arena.h"
 #include "base/command.h"
 #include "base/ensure.h"

@@ -8,6 +8,7 @@
 #include "gate/s2s/find/s2s_route.h"
 #include "store/store.h"
 
+struct feature;
 struct worker;
 
 enum { S2S_DEMANDS_MAX = 10000, S2S_PINS_MAX = 8, S2S_PIN_LEN = 64, S2S_PINS_BYTES = 8 * 66 };
@@ -62,7 +63,9 @@ bool s2s_is_blocked(slice domain);
 
 bool s2s_has_route(slice domain); /* one in service, of this domain alone */
 
-/* For the feature (gate/s2s/find/s2s_list_commands.h). */
+extern const struct feature s2s_lists_feature; /* and its commands: s2s_list_commands.c */
+
+/* For the feature. */
 extern unsigned s2s_lists_slot;
 extern const struct store_schema s2s_lists_schema;
 /* read_again: it is called some time after a read that has failed, to make another one. */

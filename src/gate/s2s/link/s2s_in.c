@@ -12,7 +12,6 @@
 #include "gate/s2s/find/s2s_demand.h"
 #include "gate/s2s/find/s2s_find.h"
 #include "gate/s2s/link/s2s_in_back.h"
-#include "gate/s2s/link/s2s_in_dialback.h"
 #include "gate/s2s/link/s2s_in_pairs.h"
 #include "gate/s2s/link/s2s_in_private.h"
 #include "gate/s2s/link/s2s_in_sm.h"

@@ -1,4 +1,3 @@
-#include "gate/s2s/link/s2s_in_dialback.h"
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"

@@ -69,3 +69,11 @@ static inline struct arena *in_scratch(const struct s2s_in *s)
 {
     return loop_scratch(worker_loop(s->x.worker));
 }
+
+/* Dialback (XEP-0220), of s2s_in_dialback.c. */
+struct elem;
+struct pair;
+/* true: the element was of dialback, and is done. The stream may have failed. */
+bool s2s_in_dialback(struct s2s_in *s, const struct elem *e);
+/* Answers the key of a pair: type "valid" or "invalid". */
+void s2s_in_say_result(struct s2s_in *s, const struct pair *p, const char *type);

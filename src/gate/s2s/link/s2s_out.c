@@ -1,3 +1,4 @@
+#include "gate/s2s/link/s2s_out.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"
@@ -8,9 +9,8 @@
 #include "codec/xml_write.h"
 #include "gate/s2s/find/s2s_demand.h"
 #include "gate/s2s/find/s2s_find.h"
+#include "gate/s2s/link/s2s_asked.h"
 #include "gate/s2s/link/s2s_in_sm.h"
-#include "gate/s2s/link/s2s_out_private.h"
-#include "gate/s2s/link/s2s_out_sm.h"
 #include "gate/s2s/link/s2s_proof.h"
 #include "gate/s2s/link/s2s_take.h"
 #include "gate/s2s/peer/s2s_keys.h"
@@ -29,6 +29,48 @@
 #include <string.h>
 
 enum { ENDING_MS = 2000 };
+enum { OUT_LANG_MAX = 35 /* bytes (RFC 5646 §4.4.1) */ };
+
+/* How our domain was proved. */
+enum out_auth { OUT_NOTHING, OUT_EXTERNAL, OUT_DIALBACK };
+
+/* XEP-0198. The stream is up from OUT_ENABLING on, or without it. */
+enum out_sm { OUT_NO_SM, OUT_RESUMING, OUT_ENABLING, OUT_COUNTS };
+
+struct s2s_out {
+    struct xstream x;      /* first: it is the owner of the connection */
+    struct s2s_peer *peer; /* NULL: the stream has ended for it */
+    uint64_t wrote_us;     /* loop time of the last stanza */
+    uint8_t external;      /* enum s2s_external */
+    uint8_t auth;          /* enum out_auth */
+    uint8_t sm;            /* enum out_sm */
+    uint8_t end;           /* enum peer_end; PEER_END_FRESH: not known yet */
+    char *id;              /* that the server gave the stream; NULL: none yet */
+    bool up, has_sm;
+    bool has_both;      /* XEP-0288: the server offers it, and may use it */
+    bool both;          /* ... and was asked for it: its stanzas come on this stream, too */
+    bool resume_due;    /* <resume/> waits until what came on the last stream is handled */
+    uint32_t max_bytes; /* the largest stanza that it takes (XEP-0478); 0: it has not said */
+    uint8_t lang_len;
+    char lang[OUT_LANG_MAX]; /* of its header */
+    slice host;              /* that was dialled, with its port */
+    bool direct;             /* TLS from the first byte */
+    uint32_t tls_version;    /* s2s_tls_version() of the certificates that it shows */
+    uint64_t heard_us;       /* of remote_domain_heard() */
+    bool draining;           /* it ends when what came on it is handled: nothing more is read */
+    bool peer_ended;         /* ... as the server has ended its half */
+    bool skipped;            /* something that came is not counted: nothing behind it is taken */
+    struct s2s_asked asked;
+    struct loop_defer ask; /* at the end of the tick */
+    struct timer wait;     /* for the answer; for what drains; or for the end of the server */
+};
+
+static inline slice out_local(const struct s2s_out *o) { return s2s_peer_local(o->peer); }
+static inline slice out_remote(const struct s2s_out *o) { return s2s_peer_remote(o->peer); }
+static inline struct arena *out_scratch(const struct s2s_out *o)
+{
+    return loop_scratch(worker_loop(o->x.worker));
+}
 
 static void out_greet(struct xstream *x)
 {
@@ -64,28 +106,24 @@ static void out_failed(struct xstream *x, enum stream_error e, slice text)
 static void out_heard(struct xstream *x, const struct elem *error)
 {
     struct s2s_out *o = s2s_out_of(x);
-    struct elem condition, text;
-    slice words = { 0 };
+    struct elem condition;
+    const char *said = s2s_said(error, &condition, out_scratch(o));
     o->end = PEER_END_BROKEN;
     if (o->peer == NULL)
         return;
     if (o->auth != OUT_NOTHING)
         remote_domain_seen(x->worker, out_remote(o), DOMAIN_BROKEN);
-    if (!elem_first(error, &condition))
+    if (said == NULL)
         return;
     if (s2s_is_offended(condition.name))
         o->end = PEER_END_THEIRS;
     if (slice_is(condition.name, "see-other-host"))
         s2s_peer_see_other(o->peer, elem_text(&condition, out_scratch(o)));
-    if (elem_child(error, "text", NS_STREAM_ERROR, &text))
-        words = elem_text(&text, out_scratch(o));
     bool unknown = !o->up && slice_is(condition.name, "host-unknown");
     enum s2s_stage at = s2s_out_stage(o, false);
     s2s_peer_blame(o->peer, o->up ? at : s2s_stage_said(at, condition.name),
-                   unknown ? SE_REMOTE_SERVER_NOT_FOUND : SE_REMOTE_SERVER_TIMEOUT, false,
-                   "the server says: %.*s%s%.*s",
-                   (int)(condition.name.len < 64 ? condition.name.len : 64), condition.name.ptr,
-                   words.len > 0 ? ": " : "", (int)(words.len < 128 ? words.len : 128), words.ptr);
+                   unknown ? SE_REMOTE_SERVER_NOT_FOUND : SE_REMOTE_SERVER_TIMEOUT, false, "%s",
+                   said);
 }
 
 /* Without XEP-0198, an end that answers ours says that all was read that came before ours (RFC 6120
@@ -227,15 +265,9 @@ static bool out_server_fits(struct s2s_out *o)
 static void out_header(struct xstream *x, slice unit)
 {
     struct s2s_out *o = s2s_out_of(x);
-    slice id = xstream_attr(x, unit, SLICE("id"));
     if (!s2s_header_fits(x, unit, out_remote(o)) || !out_server_fits(o))
         return;
-    mem_free(&o->id);
-    if (id.len > 0 && id.len <= DIALBACK_ID_MAX) {
-        o->id = mem_alloc(id.len + 1);
-        memcpy(o->id, id.ptr, id.len);
-        o->id[id.len] = '\0';
-    }
+    s2s_keep_id(&o->id, x, unit);
     slice lang = xstream_attr(x, unit, SLICE("xml:lang"));
     o->lang_len = lang.len > OUT_LANG_MAX || xml_needs_escape(lang) ? 0 : (uint8_t)lang.len;
     if (o->lang_len > 0)
@@ -313,7 +345,7 @@ void s2s_out_go_on(struct s2s_out *o)
 
 /* Stanzas may be written now. <enable/> goes before them, and they count from there, also if the
  * answer is late. */
-void s2s_out_takes_stanzas(struct s2s_out *o)
+static void out_takes_stanzas(struct s2s_out *o)
 {
     bool resumed = o->sm == OUT_COUNTS;
     o->up = true;
@@ -388,7 +420,167 @@ static void out_is_up(struct s2s_out *o, enum out_auth how)
     if (o->has_sm && s2s_peer_session(o->peer).len > 0)
         out_resume(o);
     else
-        s2s_out_takes_stanzas(o);
+        out_takes_stanzas(o);
+}
+
+/* XEP-0198. */
+
+static void out_write_question(struct s2s_out *o)
+{
+    if (o->asked.open == 0)
+        timer_set(worker_loop(o->x.worker), &o->wait, (uint64_t)setting_int(&s2s_ack_timeout));
+    s2s_asked_one(&o->asked, s2s_peer_count(o->peer));
+    xstream_write(&o->x, SLICE("<r xmlns='" NS_SM "'/>"));
+}
+
+static void out_ask(struct loop_defer *d)
+{
+    struct s2s_out *o = CONTAINER_OF(d, struct s2s_out, ask);
+    bool ends = o->draining || o->x.end_sent;
+    if (o->asked.open > 0 || o->sm < OUT_ENABLING || ends || !s2s_peer_is_unconfirmed(o->peer))
+        return;
+    out_write_question(o);
+}
+
+/* The last answer asks for the rest. */
+static void out_ask_later(struct s2s_out *o)
+{
+    o->ask.fn = out_ask;
+    if (o->sm >= OUT_ENABLING && o->asked.open == 0)
+        loop_at_flush(worker_loop(o->x.worker), &o->ask);
+}
+
+static void out_ask_between(struct s2s_out *o)
+{
+    bool ends = o->draining || o->x.end_sent;
+    if (o->sm >= OUT_ENABLING && ++o->asked.behind >= S2S_ASK_EACH && !ends)
+        out_write_question(o);
+}
+
+/* XEP-0198 §4: a count that cannot be. */
+static void out_miscounted(struct s2s_out *o, uint32_t h)
+{
+    char text[128];
+    snprintf(text, sizeof text,
+             "<handled-count-too-high xmlns='" NS_SM "' h='%u' send-count='%u'/>", h,
+             s2s_peer_count(o->peer));
+    s2s_peer_set_session(o->peer, (slice){ 0 }, 0);
+    xstream_fail_with(&o->x, XE_UNDEFINED_CONDITION, SLICE("nothing was sent that this counts"),
+                      slice_of(text));
+}
+
+static bool out_count(const struct elem *e, struct arena *tmp, uint32_t *h)
+{
+    int64_t n;
+    if (!slice_int(elem_attr(e, "h", tmp), &n) || n < 0 || n > UINT32_MAX)
+        return false;
+    *h = (uint32_t)n;
+    return true;
+}
+
+static void out_answered(struct s2s_out *o, uint32_t h)
+{
+    if (s2s_asked_answered(&o->asked, h))
+        timer_cancel(&o->wait);
+    else
+        timer_set(worker_loop(o->x.worker), &o->wait, (uint64_t)setting_int(&s2s_ack_timeout));
+}
+
+/* The answers to <r/>, <enable/> and <resume/>. false: nothing of the kind was asked. */
+static bool out_acked(struct s2s_out *o, const struct elem *e)
+{
+    uint32_t h;
+    if (o->sm != OUT_COUNTS || !out_count(e, out_scratch(o), &h))
+        return false;
+    if (o->asked.open > 0 && !o->x.end_sent)
+        out_answered(o, h);
+    if (!s2s_peer_confirmed(o->peer, h))
+        out_miscounted(o, h);
+    else
+        out_ask_later(o);
+    return true;
+}
+
+static bool out_enabled(struct s2s_out *o, const struct elem *e)
+{
+    struct arena *tmp = out_scratch(o);
+    slice resume = elem_attr(e, "resume", tmp);
+    int64_t max_s;
+    if (o->sm != OUT_ENABLING)
+        return false;
+    o->sm = OUT_COUNTS;
+    if (o->both)
+        s2s_flow_enable(s2s_out_flow(&o->x));
+    if (slice_is(resume, "true") || slice_is(resume, "1")) {
+        s2s_peer_set_session(o->peer, elem_attr(e, "id", tmp),
+                             slice_int(elem_attr(e, "max", tmp), &max_s) ? max_s : 0);
+        xstream_can_be_resumed(&o->x);
+    }
+    return true;
+}
+
+/* <resume/> was answered. right: that count can be. */
+static void out_goes_on(struct s2s_out *o, bool right, uint32_t h)
+{
+    if (!right)
+        out_miscounted(o, h);
+    else
+        out_takes_stanzas(o);
+}
+
+static bool out_resumed(struct s2s_out *o, const struct elem *e)
+{
+    struct arena *tmp = out_scratch(o);
+    uint32_t h;
+    if (o->sm != OUT_RESUMING || !out_count(e, tmp, &h) ||
+        !slice_eq(elem_attr(e, "previd", tmp), s2s_peer_session(o->peer)))
+        return false;
+    o->sm = OUT_COUNTS;
+    xstream_can_be_resumed(&o->x);
+    if (o->both)
+        s2s_flow_goes_on(s2s_out_flow(&o->x));
+    out_goes_on(o, s2s_peer_confirmed(o->peer, h), h);
+    return true;
+}
+
+/* <enable/> or <resume/> was refused. A session that is over may say what of it has arrived. */
+static bool out_sm_refused(struct s2s_out *o, const struct elem *e)
+{
+    uint32_t h;
+    if (o->sm == OUT_ENABLING) {
+        o->sm = OUT_NO_SM;
+        o->asked.open = 0;
+        if (!o->x.end_sent) /* else that is what ends the stream */
+            timer_cancel(&o->wait);
+        s2s_peer_uncounted(o->peer);
+        return true;
+    }
+    if (o->sm != OUT_RESUMING)
+        return false;
+    o->sm = OUT_NO_SM;
+    s2s_peer_begins(o->peer, &o->x, o->both, false);
+    bool counts = out_count(e, out_scratch(o), &h);
+    out_goes_on(o, !counts || s2s_peer_confirmed(o->peer, h), h);
+    return true;
+}
+
+static bool out_sm(struct s2s_out *o, const struct elem *e)
+{
+    if (slice_is(e->name, "a"))
+        return out_acked(o, e);
+    if (slice_is(e->name, "enabled"))
+        return out_enabled(o, e);
+    if (slice_is(e->name, "resumed"))
+        return out_resumed(o, e);
+    if (slice_is(e->name, "failed"))
+        return out_sm_refused(o, e);
+    if (!slice_is(e->name, "r") || o->sm != OUT_COUNTS)
+        return false;
+    if (o->both)
+        s2s_flow_tells(s2s_out_flow(&o->x));
+    else if (!o->x.end_sent) /* it has sent us no stanza on this stream */
+        xstream_write(&o->x, SLICE("<a xmlns='" NS_SM "' h='0'/>"));
+    return true;
 }
 
 /* Features, and answers. */
@@ -428,28 +620,9 @@ static void out_features(struct s2s_out *o, const struct elem *e)
 
 static void out_start_tls(struct s2s_out *o)
 {
-    static const slice alpn[] = { SLICE_INIT("xmpp-server") };
     struct s2s_gate *g = s2s_peer_gate(o->peer);
-    struct tls_trust *trust = tls_trusted_get(g->trusted);
     o->tls_version = s2s_tls_version(g); /* before: a change behind it counts as one */
-    struct tls_ctx *own = s2s_tls(g);
-    conn_start_tls_client(
-        o->x.conn,
-        &(struct tls_call){ .server_name = s2s_server_name(out_remote(o), out_scratch(o)),
-                            .alpn = alpn,
-                            .alpn_count = 1,
-                            .trust = trust,
-                            .demand = TLS_REPORT,
-                            .own = own,
-                            .own_domain = s2s_ascii(out_local(o), out_scratch(o)) });
-    tls_trust_unref(&trust);
-    tls_ctx_unref(&own);
-}
-
-static void out_tls(struct s2s_out *o)
-{
-    xstream_now(&o->x, STREAM_GOT_PROCEED);
-    out_start_tls(o);
+    s2s_start_tls(&o->x, g, "xmpp-server", out_local(o), out_remote(o));
 }
 
 static void out_sasl(struct s2s_out *o, const struct elem *e)
@@ -534,7 +707,8 @@ static void out_element(struct xstream *x, const struct xstream_unit *u)
         out_features(o, &u->elem);
         break;
     case STREAM_DO_TLS:
-        out_tls(o);
+        xstream_now(x, STREAM_GOT_PROCEED);
+        out_start_tls(o);
         break;
     case STREAM_DO_SASL:
         out_sasl(o, &u->elem);
@@ -572,7 +746,7 @@ static void out_other(struct xstream *x, slice unit)
         return;
     else if (!slice_is(e.ns_uri, NS_SM))
         out_answer(o, &e);
-    else if (!s2s_out_sm(o, &e))
+    else if (!out_sm(o, &e))
         xstream_fail(x, XE_UNSUPPORTED_STANZA_TYPE, SLICE("nothing was asked that this answers"));
 }
 
@@ -640,8 +814,8 @@ void s2s_out_write(struct s2s_out *o, const struct stanza *st, const struct stan
     metric_add_to(&s2s_stanzas, S2S_SENT, 1);
     s2s_domain_stanza(out_remote(o), true);
     o->wrote_us = loop_now_us(worker_loop(o->x.worker));
-    s2s_out_ask_between(o);
-    s2s_out_ask_later(o);
+    out_ask_between(o);
+    out_ask_later(o);
     if (conn_is_high(o->x.conn))
         s2s_peer_full(o->peer, true);
 }

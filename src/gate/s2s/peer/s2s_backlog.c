@@ -1,6 +1,5 @@
 #include "gate/s2s/peer/s2s_backlog.h"
 #include "gate/s2s/peer/s2s_peer_private.h"
-#include "gate/s2s/peer/s2s_peer_write.h"
 #include "home/here.h"
 #include "home/trail.h"
 #include "remote/outgoing_bounce.h"

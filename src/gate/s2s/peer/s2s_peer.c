@@ -7,7 +7,6 @@
 #include "gate/s2s/link/s2s_in_sm.h"
 #include "gate/s2s/peer/s2s_keys.h"
 #include "gate/s2s/peer/s2s_peer_private.h"
-#include "gate/s2s/peer/s2s_peer_write.h"
 #include "gate/s2s/s2s_domains.h"
 #include "remote/foreign.h"
 #include "remote/remote_domains.h"

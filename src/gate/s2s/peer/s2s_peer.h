@@ -81,6 +81,17 @@ void s2s_peers_sender_gone(struct worker *w, slice bare);
 void s2s_peers_init(struct s2s_worker *sw);
 void s2s_peers_fini(struct s2s_worker *sw); /* memory only */
 
+/* For operators: a line of `s2s list`, and why it fails: s2s_peer_show.c. */
+
+struct s2s_domain_at;
+void s2s_peer_show(const struct s2s_peer *p, s2s_show_fn *show, void *arg);
+/* Seconds until the next attempt; 0: there is none. */
+int64_t s2s_peers_next_s(struct worker *w, slice domain);
+/* Why a pair has failed that waits for its next attempt; or where the one is that is under way.
+ * false: neither. */
+bool s2s_peer_failure(struct worker *w, slice local, slice remote, struct s2s_domain_at *out);
+bool s2s_peer_attempt(struct worker *w, slice local, slice remote, struct s2s_domain_at *out);
+
 /* For its stream. */
 
 slice s2s_peer_local(const struct s2s_peer *p);

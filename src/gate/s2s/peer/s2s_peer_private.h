@@ -113,3 +113,18 @@ static inline bool peer_pauses(const struct s2s_peer *p)
 }
 void peer_work(
     struct s2s_peer *p); /* at the end of the event: what is wanted begins; it may be freed */
+
+/* What is written and in which order, what is confirmed, and what goes back: s2s_peer_write.c. */
+
+void peer_pump(struct s2s_peer *p);            /* writes what may be written */
+bool peer_may_write(const struct s2s_peer *p); /* one more that is not a row of the queue */
+void peer_write_row(struct s2s_peer *p, const struct s2s_sent *s); /* takes over the reference */
+void peer_give_back(struct s2s_peer *p); /* all of the queue, with the blame */
+/* One that is kept in memory no longer: the database has it, or its sender is told. */
+void peer_refuse(struct s2s_peer *p, struct s2s_sent *s);
+void peer_bounce(struct s2s_peer *p, struct s2s_sent *s,
+                 struct stanza *error); /* takes over both */
+void peer_wait_on(struct s2s_peer *p);  /* sets `patience` */
+void peer_write_stop(struct s2s_peer *p);
+void peer_patience_ends(struct timer *t, struct loop *loop);
+void peer_ping_due(struct timer *t, struct loop *loop);

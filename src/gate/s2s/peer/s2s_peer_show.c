@@ -1,4 +1,3 @@
-#include "gate/s2s/peer/s2s_peer_show.h"
 #include "base/utf8.h"
 #include "gate/s2s/peer/s2s_peer_private.h"
 #include "gate/s2s/s2s_domains.h"

@@ -1,8 +1,6 @@
-#include "gate/s2s/peer/s2s_peer_write.h"
 #include "base/arena.h"
 #include "codec/xml_elem.h"
 #include "gate/s2s/peer/s2s_peer_private.h"
-#include "gate/s2s/s2s_drop.h"
 #include "home/router.h"
 #include "home/trail.h"
 #include "remote/foreign.h"
