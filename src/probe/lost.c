@@ -3,7 +3,6 @@
 #include "base/mem.h"
 #include "gate/s2s/find/s2s_demand.h"
 #include "gate/s2s/peer/s2s_peer.h"
-#include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_gate.h"
 #include "gate/s2s/s2s_home.h"
 #include "home/here.h"
@@ -23,7 +22,7 @@ struct lost_stage {
 struct lost {
     struct outside_lost_ask ask;   /* without its addresses */
     const struct foreign_ban *ban; /* no link was tried; NULL: there is none */
-    struct s2s_domain_at at;
+    struct peer_failed at;
     const char *advice; /* for S2S_AT_CERTIFICATE */
     struct timer limit;
     bool told;
@@ -31,7 +30,7 @@ struct lost {
 
 static const struct message_field stage_fields[] = {
     F_U8(struct lost_stage, stage, S2S_STAGES - 1),
-    F_TEXT(struct lost_stage, why, S2S_DOMAIN_WHY - 1),
+    F_TEXT(struct lost_stage, why, PEER_WHY_BYTES - 1),
     { 0 },
 };
 const struct message_row lost_stage_message = {
@@ -48,12 +47,9 @@ const struct message_row lost_stage_message = {
 static void ask_run(struct worker *w, void *message, const struct message_from *from)
 {
     const struct lost_asked *m = message;
-    struct s2s_domain_at at = { .stage = S2S_AT_NONE };
-    if (!s2s_is_ended(w) && !s2s_peer_failure(w, m->local, m->remote, &at)) {
-        s2s_domain_stage_of(worker_node(w)->id, m->remote, m->local, &at);
-        if (at.stage == S2S_AT_NONE)
-            (void)s2s_peer_attempt(w, m->local, m->remote, &at);
-    }
+    struct peer_failed at = { .stage = S2S_AT_NONE };
+    if (!s2s_is_ended(w) && !s2s_peer_failure(w, m->local, m->remote, &at))
+        (void)s2s_peer_attempt(w, m->local, m->remote, &at);
     question_answer(w, from, &lost_stage_message,
                     &(struct lost_stage){ (uint8_t)at.stage, slice_of(at.why) });
     question_end(w, from);
@@ -87,7 +83,7 @@ const struct message_row lost_ask_message = {
 
 static void lost_heard(struct worker *w, void *arg, void *answer, const struct message_from *from)
 {
-    struct s2s_domain_at *at = &((struct lost *)arg)->at;
+    struct peer_failed *at = &((struct lost *)arg)->at;
     const struct lost_stage *m = answer;
     (void)w, (void)from;
     ensure(m->stage < S2S_STAGES && m->why.len < sizeof at->why); /* its fields say so */

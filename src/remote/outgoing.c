@@ -300,19 +300,10 @@ void outgoing_cancel(struct outgoing_read **pr)
 
 /* Pairs of domains. */
 
-enum { FIND_AGAIN_MS = 1000, FIND_AGAIN_MAX_MS = 60000 /* the pause doubles up to this */ };
+enum { FIND_AGAIN_MS = 5000 };
 
 static void outgoing_find_begin(struct outgoing_find *f);
 static void outgoing_find_behind(struct outgoing_find *f, slice domain, int64_t sender);
-
-/* From the first one, when the database may answer again. */
-static void outgoing_find_later(struct outgoing_find *f)
-{
-    f->pause_ms = f->pause_ms == 0                      ? FIND_AGAIN_MS
-                  : f->pause_ms < FIND_AGAIN_MAX_MS / 2 ? 2 * f->pause_ms
-                                                        : FIND_AGAIN_MAX_MS;
-    timer_set(worker_loop(f->worker), &f->timer, f->pause_ms);
-}
 
 static void outgoing_find_due(struct timer *t, struct loop *loop)
 {
@@ -339,7 +330,7 @@ static void outgoing_pairs_read(void *arg, enum store_result r, const struct sto
     struct outgoing_find *f = arg;
     f->op = NULL;
     if (r != STORE_OK) {
-        outgoing_find_later(f);
+        timer_set(worker_loop(f->worker), &f->timer, FIND_AGAIN_MS);
         return;
     }
     uint32_t rows = store_row_count(b, 0);
@@ -347,7 +338,6 @@ static void outgoing_pairs_read(void *arg, enum store_result r, const struct sto
         struct archive_pending_pair p = archive_pending_pair_of(b, i);
         outgoing_pair_found(f, &p);
     }
-    f->pause_ms = 0;
     if (rows == PENDING_PAGE) {
         struct archive_pending_pair last = archive_pending_pair_of(b, rows - 1);
         outgoing_find_behind(f, last.domain, last.sender);

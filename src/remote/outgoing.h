@@ -92,7 +92,6 @@ struct outgoing_find { /* zeroed before it is first used; confined to its worker
     outgoing_found_fn *found;
     struct store_op *op;
     struct timer timer;
-    uint32_t pause_ms;
     bool again;
 };
 void outgoing_find(struct outgoing_find *f, struct worker *w, outgoing_found_fn *found);

@@ -3,7 +3,6 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/ensure.h"
-#include "base/hash.h"
 #include "base/map.h"
 #include "base/setting.h"
 #include "base/utf8.h"
@@ -74,9 +73,6 @@ struct slot {
                                              lock, as is `why` */
     char why[S2S_DOMAIN_WHY];
     char of[S2S_DOMAIN_BYTES]; /* the domain of ours that could not reach it, while it fails */
-    uint64_t local;            /* hash of the domain of ours that `at` is about, */
-    uint32_t node;             /* and the node that says so */
-    struct s2s_domain_at at;   /* its last failure */
 };
 
 static slice slot_name(const void *item) { return slice_of(((const struct slot *)item)->name); }
@@ -176,7 +172,6 @@ void s2s_domain_up(slice domain)
     atomic_fetch_add(&s->up, 1);
     s->failing_us = 0;
     s->why[0] = '\0';
-    s->at.stage = S2S_AT_NONE;
     pthread_mutex_unlock(&table.lock);
 }
 
@@ -199,41 +194,6 @@ void s2s_domain_failed(slice domain, slice local, slice why, bool missing)
     s->failed_us = now;
     snprintf(s->of, sizeof s->of, "%.*s", SLICE_ARG(local));
     domain_why(s->why, why);
-    pthread_mutex_unlock(&table.lock);
-}
-
-void s2s_domain_stage(uint32_t node, slice domain, slice local, enum s2s_stage stage, slice why)
-{
-    pthread_mutex_lock(&table.lock);
-    struct slot *s = slot_get(domain, true);
-    s->local = hash_keyed(local);
-    s->node = node;
-    s->at.stage = stage;
-    domain_why(s->at.why, why);
-    pthread_mutex_unlock(&table.lock);
-}
-
-/* Under the lock. NULL: the last failure is of another pair. */
-static struct slot *slot_of_pair(uint32_t node, slice domain, slice local)
-{
-    struct slot *s = slot_known(domain);
-    return s != NULL && s->local == hash_keyed(local) && s->node == node ? s : NULL;
-}
-
-void s2s_domain_stage_forget(uint32_t node, slice domain, slice local)
-{
-    pthread_mutex_lock(&table.lock);
-    struct slot *s = slot_of_pair(node, domain, local);
-    if (s != NULL)
-        s->at.stage = S2S_AT_NONE;
-    pthread_mutex_unlock(&table.lock);
-}
-
-void s2s_domain_stage_of(uint32_t node, slice domain, slice local, struct s2s_domain_at *out)
-{
-    pthread_mutex_lock(&table.lock);
-    const struct slot *s = slot_of_pair(node, domain, local);
-    *out = s != NULL ? s->at : (struct s2s_domain_at){ .stage = S2S_AT_NONE };
     pthread_mutex_unlock(&table.lock);
 }
 

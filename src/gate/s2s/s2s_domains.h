@@ -24,18 +24,6 @@ void s2s_domain_up(slice domain); /* a stream of ours has come up */
  * such domain, which is no fault of a partner. */
 void s2s_domain_failed(slice domain, slice local, slice why, bool missing);
 
-/* Where the last attempt for the stanzas of a domain of ours failed, until a stream has come up or
- * it is forgotten.
- * The home of the foreign domain says it and is asked for it; a process may have two nodes (tests).
- * Without a memory of it: S2S_AT_NONE. */
-struct s2s_domain_at {
-    enum s2s_stage stage;
-    char why[S2S_DOMAIN_WHY]; /* for operators */
-};
-void s2s_domain_stage(uint32_t node, slice domain, slice local, enum s2s_stage stage, slice why);
-void s2s_domain_stage_forget(uint32_t node, slice domain, slice local);
-void s2s_domain_stage_of(uint32_t node, slice domain, slice local, struct s2s_domain_at *out);
-
 /* What it sends is read so much later, for federation.stanza-rate: more than 0. How much that was
  * since operators were last told of it, if they are to be told now, once a minute; else 0. */
 uint64_t s2s_domain_held(slice domain, uint64_t ms);

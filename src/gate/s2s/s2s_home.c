@@ -16,16 +16,6 @@ bool s2s_is_ended(const struct worker *w)
     return g == NULL || s2s_worker(g, w)->out.stopped;
 }
 
-#ifdef MUSTER_DEBUG
-/* Elsewhere a second peer of the same pair would begin, and order would be lost. */
-static bool foreign_is_at_home(const struct worker *w, const struct stanza *st)
-{
-    uint32_t node;
-    unsigned worker = node_home(worker_node(w), jid_split(stanza_to(st)).domain, &node);
-    return slots_are_moving(w) || (node == worker_node(w)->id && worker == worker_index(w));
-}
-#endif
-
 static void foreign_run(struct worker *w, void *message, const struct message_from *from)
 {
     struct s2s_foreign *m = message;
@@ -34,7 +24,6 @@ static void foreign_run(struct worker *w, void *message, const struct message_fr
                                     .slot = (uint16_t)node_slot(stanza_from_bare(m->st)),
                                     .unshown = m->unshown };
     (void)from;
-    ensure_debug(from->node != worker_node(w)->id || foreign_is_at_home(w, m->st));
     if (!s2s_is_ended(w)) {
         s2s_peer_take(w, m->st, &id);
         m->st = NULL;
@@ -86,8 +75,6 @@ static void foreign_news_run(struct worker *w, void *message, const struct messa
     (void)from;
     if (m->kind == NEWS_CAME)
         s2s_unproved_forget(m->remote);
-    if (m->kind == NEWS_RETRY)
-        s2s_domain_stage_forget(worker_node(w)->id, m->remote, m->local);
     if (s2s_is_ended(w))
         return;
     if (m->kind == NEWS_ROWS) { /* also where our domain is served no more: they end there, too */

@@ -1,7 +1,6 @@
 #include "gate/s2s/link/s2s_in_pairs.h"
 #include "base/arena.h"
 #include "base/ensure.h"
-#include "base/hex.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/setting.h"
@@ -15,7 +14,6 @@
 #include "gate/stanza_limits.h"
 #include "home/message.h"
 #include "remote/remote_domains.h"
-#include <openssl/sha.h>
 
 enum { UNPROVED_TOLD = 8 };
 
@@ -82,41 +80,15 @@ static void pairs_tell(const struct s2s_in *s, enum domain_sign sign)
 void pairs_broken(const struct s2s_in *s) { pairs_tell(s, DOMAIN_BROKEN); }
 void pairs_resumed(const struct s2s_in *s) { pairs_tell(s, DOMAIN_RESUMED); }
 
-slice pairs_write(const struct s2s_in *s)
+slice pairs_first(const struct s2s_in *s)
 {
-    unsigned char whole[SHA256_DIGEST_LENGTH];
-    char *out = arena_alloc_raw(in_scratch(s), PAIRS_MAX * DIGEST_CHARS + 1);
-    size_t len = 0;
-    _Static_assert(PAIRS_MAX * DIGEST_CHARS <= PAIRS_TEXT_MAX, "all of them fit");
     LIST_EACH (it, &s->pairs) {
         const struct pair *p = CONTAINER_OF(it, struct pair, node);
-        if (!p->proved)
-            continue;
-        slice remote = pair_remote(p), local = pair_local(p);
-        slice text = slice_of(arena_printf(in_scratch(s), "%.*s/%.*s%s", SLICE_ARG(remote),
-                                           SLICE_ARG(local), s->both ? "/both" : ""));
-        SHA256((const unsigned char *)text.ptr, text.len, whole);
-        ensure(len + DIGEST_CHARS <= PAIRS_MAX * DIGEST_CHARS);
-        hex_encode(out + len, (slice){ (const char *)whole, DIGEST_BYTES });
-        len += DIGEST_CHARS;
+        if (p->proved)
+            return slice_of(arena_printf(in_scratch(s), "%.*s/%.*s%s", SLICE_ARG(pair_remote(p)),
+                                         SLICE_ARG(pair_local(p)), s->both ? "/both" : ""));
     }
-    return (slice){ out, len };
-}
-
-static bool pair_is_among(slice digest, slice digests)
-{
-    for (size_t i = 0; i + DIGEST_CHARS <= digests.len; i += DIGEST_CHARS)
-        if (slice_eq(pairs_at(digests, i), digest))
-            return true;
-    return false;
-}
-
-bool pairs_are_among(slice digests, slice others)
-{
-    for (size_t i = 0; i + DIGEST_CHARS <= digests.len; i += DIGEST_CHARS)
-        if (!pair_is_among(pairs_at(digests, i), others))
-            return false;
-    return digests.len > 0;
+    return SLICE("");
 }
 
 slice in_domain(const struct s2s_in *s, slice attr) { return s2s_attr_domain(&s->x, attr); }

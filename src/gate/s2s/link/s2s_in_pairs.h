@@ -14,9 +14,7 @@ struct s2s_in;
 enum {
     PAIRS_MAX = 64,
     CLAIMED_MAX = 8,
-    DIGEST_BYTES = 16,               /* of a pair, so that any domains fit */
-    DIGEST_CHARS = 2 * DIGEST_BYTES, /* in hexadecimal */
-    PAIRS_TEXT_MAX = 8 << 10         /* of a message: the digests of all pairs */
+    PAIRS_TEXT_MAX = 8 << 10 /* of a message: pairs_first() */
 };
 
 /* A foreign domain that speaks over a stream, and the domain of ours that it speaks to. */
@@ -44,14 +42,8 @@ void pair_is_proved(struct s2s_in *s, struct pair *p, const char *how);
 void pairs_broken(const struct s2s_in *s);  /* the stream has ended without a word */
 void pairs_resumed(const struct s2s_in *s); /* it goes on for one that had */
 
-/* The digests of those that are proved, one behind the other, in the stream's scratch. */
-slice pairs_write(const struct s2s_in *s);
-static inline slice pairs_at(slice digests, size_t at)
-{
-    return (slice){ digests.ptr + at, DIGEST_CHARS };
-}
-/* Whether each of them is among the others. */
-bool pairs_are_among(slice digests, slice others);
+/* The first that is proved, as a text; empty: none. Who resumes a stream must have it, too. */
+slice pairs_first(const struct s2s_in *s);
 
 /* A domain in an attribute; empty: it is absent, or no domain. */
 slice in_domain(const struct s2s_in *s, slice attr);

@@ -53,7 +53,7 @@ struct in_flow {
     struct message_from asker;
     struct loop_defer ack;
     struct timer timer; /* the end of what it waits for: of its keeping, or HANDLED_MS */
-    slice pairs;        /* of the stream, when it is kept: see pairs_write() */
+    slice pair;         /* of the stream, when it is kept: see pairs_first() */
     char id[2 * FLOW_ID_BYTES + 1]; /* empty: it cannot be resumed */
 };
 
@@ -90,8 +90,7 @@ static void flow_free(struct in_flow *f)
         mem_free(&r);
     }
     list_remove(&f->node);
-    char *pairs = (char *)(uintptr_t)f->pairs.ptr;
-    mem_free(&pairs);
+    slice_release(&f->pair);
     mem_free(&f);
 }
 
@@ -339,13 +338,12 @@ static bool flow_may_break(const struct in_flow *f)
     return f->id[0] != '\0' && !f->lost && flow_keep_ms(f) > 0 && !f->sw->in.stopped;
 }
 
-static void flow_keep(struct in_flow *f, slice pairs, uint64_t holder)
+static void flow_keep(struct in_flow *f, slice pair, uint64_t holder)
 {
-    ensure(f->stream == NULL && !list_linked(&f->kept) && pairs.len >= DIGEST_CHARS);
+    ensure(f->stream == NULL && !list_linked(&f->kept) && pair.len > 0);
     flow_make_room(f->sw, holder);
     f->holder = holder;
-    f->pairs = (slice){ mem_alloc(pairs.len), pairs.len };
-    memcpy((char *)(uintptr_t)f->pairs.ptr, pairs.ptr, pairs.len);
+    f->pair = slice_keep(pair);
     list_append(&f->sw->kept, &f->kept);
     f->sw->kept_count++;
     timer_set(flow_loop(f), &f->timer, flow_keep_ms(f));
@@ -359,7 +357,7 @@ static void flow_part(struct s2s_in *s, bool resumable)
     f->x = NULL;
     loop_defer_cancel(&f->ack);
     if (resumable && flow_may_break(f))
-        flow_keep(f, pairs_write(s), flow_holder(s));
+        flow_keep(f, pairs_first(s), flow_holder(s));
 }
 
 /* Of a stream that we have opened. */
@@ -506,11 +504,11 @@ static void flow_answer(struct in_flow *f)
     question_end(w, &asker);
 }
 
-static bool flow_is_of(const struct in_flow *f, slice pairs)
+static bool flow_is_of(const struct in_flow *f, slice pair)
 {
     if (f->stream == NULL)
-        return list_linked(&f->kept) && pairs_are_among(f->pairs, pairs);
-    return pairs_are_among(pairs_write(f->stream), pairs);
+        return list_linked(&f->kept) && slice_eq(f->pair, pair);
+    return slice_eq(pairs_first(f->stream), pair);
 }
 
 /* A stream that has not noticed yet that it is broken is taken from its connection. */
@@ -631,7 +629,7 @@ static void sm_resume(struct s2s_in *s, const struct elem *e)
     r->h = (uint32_t)h;
     memcpy(r->id, id.ptr, id.len);
     xstream_wait(&s->x);
-    each_home(s->x.worker, &s2s_resume_message, &(struct resume){ slice_of(r->id), pairs_write(s) },
+    each_home(s->x.worker, &s2s_resume_message, &(struct resume){ slice_of(r->id), pairs_first(s) },
               &(struct asker){
                   .gather = resumed_heard, .done = resumed_all, .arg = r, .drop = resuming_drop });
 }

@@ -17,17 +17,8 @@ static struct {
         char domain[S2S_UNPROVED_DOMAIN];
         struct s2s_unproved last;
     } place[S2S_UNPROVED_MAX];
+    unsigned next; /* a ring */
 } unproved = { .lock = PTHREAD_MUTEX_INITIALIZER };
-
-/* Takes the lock. A time of the future, since the clock was set back, becomes now: its place would
- * be kept for longer than the others. */
-static void unproved_lock_at(uint64_t now_us)
-{
-    pthread_mutex_lock(&unproved.lock);
-    for (unsigned i = 0; i < S2S_UNPROVED_MAX; i++)
-        if (unproved.place[i].last.at_us > now_us)
-            unproved.place[i].last.at_us = now_us;
-}
 
 /* Under the lock. NULL: it has none. */
 static struct unproved_place *unproved_find(slice domain)
@@ -36,16 +27,6 @@ static struct unproved_place *unproved_find(slice domain)
         if (domain.len > 0 && slice_is(domain, unproved.place[i].domain))
             return &unproved.place[i];
     return NULL;
-}
-
-/* An unused one has the time 0. */
-static struct unproved_place *unproved_oldest(void)
-{
-    struct unproved_place *oldest = &unproved.place[0];
-    for (unsigned i = 1; i < S2S_UNPROVED_MAX; i++)
-        if (unproved.place[i].last.at_us < oldest->last.at_us)
-            oldest = &unproved.place[i];
-    return oldest;
 }
 
 static bool unproved_is_old(const struct unproved_place *p, uint64_t now_us)
@@ -68,9 +49,9 @@ void s2s_unproved_keep(const struct s2s_unproved_news *news, uint64_t now_us)
 {
     if (!unproved_has_room(news->remote))
         return;
-    unproved_lock_at(now_us);
+    pthread_mutex_lock(&unproved.lock);
     struct unproved_place *p = unproved_find(news->remote);
-    p = p != NULL ? p : unproved_oldest();
+    p = p != NULL ? p : &unproved.place[unproved.next++ % S2S_UNPROVED_MAX];
     *p = (struct unproved_place){ .last.at_us = now_us };
     memcpy(p->domain, news->remote.ptr, news->remote.len);
     unproved_text(p->last.local, sizeof p->last.local, news->local);
@@ -82,7 +63,7 @@ void s2s_unproved_keep(const struct s2s_unproved_news *news, uint64_t now_us)
 
 void s2s_unproved_each(uint64_t now_us, s2s_unproved_fn *fn, void *arg)
 {
-    unproved_lock_at(now_us);
+    pthread_mutex_lock(&unproved.lock);
     for (unsigned i = 0; i < S2S_UNPROVED_MAX; i++) {
         const struct unproved_place *p = &unproved.place[i];
         if (p->domain[0] != '\0' && !unproved_is_old(p, now_us))
@@ -102,7 +83,7 @@ void s2s_unproved_forget(slice domain)
 
 bool s2s_unproved_of(slice domain, uint64_t now_us, struct s2s_unproved *out)
 {
-    unproved_lock_at(now_us);
+    pthread_mutex_lock(&unproved.lock);
     const struct unproved_place *p = unproved_find(domain);
     bool known = p != NULL && !unproved_is_old(p, now_us);
     if (known)

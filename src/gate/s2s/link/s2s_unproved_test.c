@@ -48,24 +48,10 @@ static void test_the_last_one_is_known_for_a_day(void **state)
     assert_false(s2s_unproved_of(EVIL, 3 + S2S_UNPROVED_US, &last));
 }
 
-static void test_a_clock_that_is_set_back_keeps_it_for_a_day(void **state)
-{
-    struct s2s_unproved last;
-    (void)state;
-    keep(EVIL, "why", 10);
-    assert_true(s2s_unproved_of(EVIL, 5, &last));
-    assert_int_equal(last.at_us, 5);
-    assert_true(s2s_unproved_of(EVIL, 5 + S2S_UNPROVED_US, &last));
-    assert_false(s2s_unproved_of(EVIL, 6 + S2S_UNPROVED_US, &last));
-    assert_int_equal(counted(6 + S2S_UNPROVED_US), 0);
-    s2s_unproved_forget(EVIL);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_last_one_is_known_for_a_day),
-        cmocka_unit_test(test_a_clock_that_is_set_back_keeps_it_for_a_day),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

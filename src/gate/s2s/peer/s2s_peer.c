@@ -217,13 +217,9 @@ static void peer_tells_failure(struct s2s_peer *p)
              LOG_S("local", s2s_peer_local(p)), LOG_C("why", b->why));
     if (!served || p->asks)
         return;
-    if (s2s_peer_sends(p)) { /* strangers can make us ask any */
-        if (b->error != SE_NOT_ALLOWED)
-            s2s_domain_failed(s2s_peer_remote(p), s2s_peer_local(p), slice_of(b->why),
-                              b->error == SE_REMOTE_SERVER_NOT_FOUND);
-        s2s_domain_stage(worker_node(p->worker)->id, s2s_peer_remote(p), s2s_peer_local(p),
-                         (enum s2s_stage)b->stage, slice_of(b->why));
-    }
+    if (s2s_peer_sends(p) && b->error != SE_NOT_ALLOWED)
+        s2s_domain_failed(s2s_peer_remote(p), s2s_peer_local(p), slice_of(b->why),
+                          b->error == SE_REMOTE_SERVER_NOT_FOUND);
     remote_domain_seen(p->worker, s2s_peer_remote(p), DOMAIN_FAILED);
 }
 

@@ -29,7 +29,13 @@ struct s2s_peer;
 struct stanza;
 struct xstream;
 
-enum { PEER_VAIN_MAX = 3, PEER_NEW_MAX = 100, PEER_NEW_ASKED = 256, PEER_NEW_NODE = 20000 };
+enum {
+    PEER_VAIN_MAX = 3,
+    PEER_NEW_MAX = 100,
+    PEER_NEW_ASKED = 256,
+    PEER_NEW_NODE = 20000,
+    PEER_WHY_BYTES = 200
+};
 
 enum peer_state {
     PEER_WAITING, /* for something to send, or for the end of a pause */
@@ -83,14 +89,17 @@ void s2s_peers_fini(struct s2s_worker *sw); /* memory only */
 
 /* For operators: a line of `s2s list`, and why it fails: s2s_peer_show.c. */
 
-struct s2s_domain_at;
+struct peer_failed {
+    enum s2s_stage stage;
+    char why[PEER_WHY_BYTES];
+};
 void s2s_peer_show(const struct s2s_peer *p, s2s_show_fn *show, void *arg);
 /* Seconds until the next attempt; 0: there is none. */
 int64_t s2s_peers_next_s(struct worker *w, slice domain);
 /* Why a pair has failed that waits for its next attempt; or where the one is that is under way.
  * false: neither. */
-bool s2s_peer_failure(struct worker *w, slice local, slice remote, struct s2s_domain_at *out);
-bool s2s_peer_attempt(struct worker *w, slice local, slice remote, struct s2s_domain_at *out);
+bool s2s_peer_failure(struct worker *w, slice local, slice remote, struct peer_failed *out);
+bool s2s_peer_attempt(struct worker *w, slice local, slice remote, struct peer_failed *out);
 
 /* For its stream. */
 

@@ -13,8 +13,6 @@
 #include "gate/s2s/s2s_rows.h"
 #include "home/ask.h"
 
-enum { PEER_WHY_BYTES = 200 };
-
 struct peer_blame {
     uint8_t stage; /* enum s2s_stage */
     uint8_t error; /* enum stanza_error: what senders are told */

@@ -1,6 +1,5 @@
 #include "base/utf8.h"
 #include "gate/s2s/peer/s2s_peer_private.h"
-#include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_home.h"
 #include <stdio.h>
 
@@ -92,7 +91,7 @@ int64_t s2s_peers_next_s(struct worker *w, slice domain)
     return (int64_t)first;
 }
 
-bool s2s_peer_failure(struct worker *w, slice local, slice remote, struct s2s_domain_at *out)
+bool s2s_peer_failure(struct worker *w, slice local, slice remote, struct peer_failed *out)
 {
     const struct s2s_peer *p = s2s_peer_find(w, local, remote, false);
     if (p == NULL || p->failures == 0 || !timer_is_set(&p->pause))
@@ -103,7 +102,7 @@ bool s2s_peer_failure(struct worker *w, slice local, slice remote, struct s2s_do
 }
 
 /* Another host is tried: an operator can mend what is wrong with the first. */
-static void attempt_had_failed(const struct s2s_peer *p, struct s2s_domain_at *at)
+static void attempt_had_failed(const struct s2s_peer *p, struct peer_failed *at)
 {
     enum s2s_stage failed;
     slice said = s2s_find_said(p->find, &failed);
@@ -115,7 +114,7 @@ static void attempt_had_failed(const struct s2s_peer *p, struct s2s_domain_at *a
     at->why[utf8_valid_len(slice_of(at->why))] = '\0'; /* it may have been cut */
 }
 
-bool s2s_peer_attempt(struct worker *w, slice local, slice remote, struct s2s_domain_at *out)
+bool s2s_peer_attempt(struct worker *w, slice local, slice remote, struct peer_failed *out)
 {
     const struct s2s_peer *p = s2s_peer_find(w, local, remote, false);
     if (p == NULL || p->find == NULL)
