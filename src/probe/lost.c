@@ -1,7 +1,7 @@
 #include "probe/lost.h"
 #include "base/ensure.h"
 #include "base/mem.h"
-#include "gate/s2s/find/s2s_demand.h"
+#include "gate/s2s/find/s2s_lists.h"
 #include "gate/s2s/peer/s2s_peer.h"
 #include "gate/s2s/s2s_gate.h"
 #include "gate/s2s/s2s_home.h"

@@ -4,8 +4,8 @@
 #include "base/mem.h"
 #include "base/setting.h"
 #include "base/utf8.h"
-#include "gate/s2s/find/s2s_demand.h"
 #include "gate/s2s/find/s2s_find.h"
+#include "gate/s2s/find/s2s_lists.h"
 #include "gate/s2s/link/s2s_proof.h"
 #include "gate/s2s/peer/s2s_peer.h"
 #include "gate/s2s/s2s_probe.h"
@@ -249,7 +249,7 @@ static void trace_ended(void *arg, enum s2s_stage stage, slice why)
     why = (slice){ text, len };
     if (t->find != NULL) {
         trace_tell(t, stage, false, why);
-        if (s2s_find_go_on(t->find, stage, why, false))
+        if (s2s_find_go_on(t->find, stage, why, S2S_SOFT))
             return;
         trace_end_told(t, stage, why);
         return;

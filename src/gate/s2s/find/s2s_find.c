@@ -67,13 +67,7 @@ struct s2s_find {
     struct find_step *steps;
     size_t count, at; /* the step that is being tried */
     unsigned redirects;
-    unsigned dialled;      /* hosts that have an address */
-    unsigned strange;      /* of these, servers that do not know the domain */
-    bool fails;            /* the DNS could not be asked about some of it */
-    bool blocked;          /* a route has ended it, */
-    bool closed;           /* behind others that were tried: it may end in another way next time */
-    bool soft;             /* some host may work at another time */
-    bool hard;             /* some host will not */
+    enum s2s_outcome outcome;
     enum s2s_stage failed; /* of the last host that was tried; or of the DNS, if none was */
     struct buf why;        /* of all of it */
     slice domain;          /* with A-labels */
@@ -108,23 +102,26 @@ static bool find_is_late(const struct s2s_find *f)
     return loop_now_us(find_loop(f)) - f->since_us > FIND_MS * 1000ull;
 }
 
-bool s2s_find_is_hard(const struct s2s_find *f) { return f->hard && !f->soft && !f->fails; }
+static void find_comes_to(struct s2s_find *f, enum s2s_outcome outcome)
+{
+    f->outcome = outcome > f->outcome ? outcome : f->outcome;
+}
+
+bool s2s_find_is_hard(const struct s2s_find *f) { return f->outcome == S2S_HARD; }
 
 bool s2s_find_may_be_plain(const struct s2s_find *f)
 {
     return f->at < f->count && f->steps[f->at].plain;
 }
 
-/* Nothing is left to try. A domain without any address is not there, nor is one that no server
- * behind an address knows. */
+/* Nothing is left to try. */
 static void find_fail(struct s2s_find *f)
 {
-    bool missing =
-        f->dialled == f->strange && !f->fails && !f->blocked && !f->closed && !find_is_late(f);
-    const struct s2s_found found = { .error = f->blocked ? SE_NOT_ALLOWED
-                                              : missing  ? SE_REMOTE_SERVER_NOT_FOUND
-                                                         : SE_REMOTE_SERVER_TIMEOUT,
-                                     .hard = missing || f->blocked || s2s_find_is_hard(f),
+    const struct s2s_found found = { .error = f->outcome == S2S_BLOCKED ? SE_NOT_ALLOWED
+                                              : f->outcome == S2S_MISSING
+                                                  ? SE_REMOTE_SERVER_NOT_FOUND
+                                                  : SE_REMOTE_SERVER_TIMEOUT,
+                                     .hard = f->outcome != S2S_SOFT,
                                      .stage =
                                          f->failed != S2S_AT_NONE ? f->failed : s2s_find_stage(f),
                                      .why = buf_fit(&f->why) };
@@ -222,14 +219,13 @@ static void find_dialled(void *arg, const struct dial_result *result)
     dial_explain(result, &text);
     find_say(f, S2S_AT_TCP, "", buf_fit(&text));
     buf_fini(&text);
-    f->soft = true;
+    find_comes_to(f, S2S_SOFT);
     find_passes_on(f);
 }
 
 static void find_dial(struct s2s_find *f, const union address *to, size_t count)
 {
     const struct dial_options options = { .limits = &f->gate->limits, .deadline_ms = DIAL_MS };
-    f->dialled++;
     f->dial = dial_start(find_loop(f), to, count, &options, find_dialled, f);
 }
 
@@ -241,7 +237,8 @@ static void find_resolved(void *arg, const struct resolved *result)
         find_dial(f, result->address, result->count);
         return;
     }
-    f->fails = f->fails || (result->end != RESOLVE_NO_NAME && result->end != RESOLVE_NO_DATA);
+    if (result->end != RESOLVE_NO_NAME && result->end != RESOLVE_NO_DATA)
+        find_comes_to(f, S2S_SOFT);
     find_tell(f, S2S_AT_DNS, false,
               slice_of(arena_printf(loop_scratch(find_loop(f)), "%s: %s", f->steps[f->at].host,
                                     result->reason)));
@@ -274,7 +271,8 @@ static void find_located(void *arg, const struct locate_result *result)
     bool plain = f->steps[f->at].plain;
     size_t room = REDIRECTS_MAX + (f->at + 1 < f->count ? BEHIND_HOSTS : 0);
     f->locate = NULL;
-    f->fails = f->fails || result->end == LOCATE_FAILED;
+    if (result->end == LOCATE_FAILED)
+        find_comes_to(f, S2S_SOFT);
     find_tell(f, S2S_AT_DNS, result->end == LOCATE_FOUND, slice_of(result->text));
     if (result->end != LOCATE_FOUND)
         find_say(f, S2S_AT_DNS, "", slice_of(result->text));
@@ -344,10 +342,11 @@ static void find_plan(struct s2s_find *f, slice domain)
     struct find_step *s = ends ? NULL : find_insert(f, f->count, at_last, REDIRECTS_MAX);
     if (s != NULL)
         s->kind = fixed ? STEP_ADDRESS : STEP_LOCATE;
-    else if (f->count == 0)
+    else if (f->count == 0) {
+        find_comes_to(f, S2S_SOFT);
         find_fails(f, S2S_AT_ROUTE,
                    SLICE("the routes of this domain are out of service (s2s-route list)"));
-    f->fails = f->fails || f->count == 0;
+    }
 }
 
 /* NULL setting: what the system uses. */
@@ -389,15 +388,17 @@ static void find_next(struct s2s_find *f)
 {
     union address address;
     struct why why;
+    if (find_is_late(f))
+        find_comes_to(f, S2S_SOFT);
     if (f->at >= f->count || find_is_late(f)) {
         find_fail(f);
         return;
     }
     const struct find_step *s = &f->steps[f->at];
     if (s->kind == STEP_BLOCKED) {
-        f->blocked = f->at == 0;
-        f->closed = f->at > 0; /* it only ends the list: what was tried has failed by itself */
-        if (f->blocked)
+        /* behind others it only ends the list: what was tried has failed by itself */
+        find_comes_to(f, f->at == 0 ? S2S_BLOCKED : S2S_SOFT);
+        if (f->at == 0)
             find_fails(f, S2S_AT_ROUTE, SLICE("a static route blocks it (s2s-route list)"));
         find_fail(f);
     } else if (s->kind == STEP_ADDRESS) {
@@ -405,14 +406,14 @@ static void find_next(struct s2s_find *f)
         ensure(right);
         find_dial(f, &address, 1);
     } else if (s->kind == STEP_HOST && s->host[0] != '\0' && jid_is_address(slice_of(s->host))) {
-        f->fails = true;
+        find_comes_to(f, S2S_SOFT);
         find_fails(
             f, S2S_AT_DNS,
             slice_of(arena_printf(loop_scratch(find_loop(f)),
                                   "%s is an address: SRV records must name hosts", s->host)));
         find_passes_on(f);
     } else if (!find_has_resolver(f, &why)) {
-        f->fails = true;
+        find_comes_to(f, S2S_SOFT);
         find_fails(f, S2S_AT_DNS, slice_of(why.text));
         find_passes_on(f);
     } else if (!find_asks_dns(f, s)) {
@@ -421,17 +422,10 @@ static void find_next(struct s2s_find *f)
     }
 }
 
-void s2s_find_is_strange(struct s2s_find *f)
-{
-    ensure(f->strange < f->dialled);
-    f->strange++;
-}
-
-bool s2s_find_go_on(struct s2s_find *f, enum s2s_stage stage, slice why, bool hard)
+bool s2s_find_go_on(struct s2s_find *f, enum s2s_stage stage, slice why, enum s2s_outcome outcome)
 {
     ensure(f->locate == NULL && f->resolve == NULL && f->dial == NULL);
-    f->soft = f->soft || !hard;
-    f->hard = f->hard || hard;
+    find_comes_to(f, outcome);
     if (f->at + 1 >= f->count || find_is_late(f))
         return false;
     log_info(&log_s2s, LOG_EV("s2s.host"), LOG_S("domain", f->domain),
@@ -603,7 +597,7 @@ static void find_waited(struct timer *t, struct loop *loop)
     struct s2s_find *f = CONTAINER_OF(t, struct s2s_find, waited);
     (void)loop;
     ensure(s2s_find_waits(f) && !f->begun);
-    f->fails = true;
+    find_comes_to(f, S2S_SOFT);
     find_fails(f, S2S_AT_TCP, slice_of(s2s_find_no_turn));
     find_fail(f);
 }
@@ -686,7 +680,7 @@ struct s2s_find *s2s_find_host(struct s2s_gate *g, struct worker *w, const struc
     f->planned = f->known = true;
     struct find_step *s = host.len > 0 ? find_insert(f, 0, host, 0) : NULL;
     if (s == NULL) {
-        f->fails = true;
+        find_comes_to(f, S2S_SOFT);
         find_say(f, S2S_AT_DNS, "", SLICE("the host has no form for the DNS"));
     } else {
         s->kind = fixed ? STEP_ADDRESS : STEP_HOST;

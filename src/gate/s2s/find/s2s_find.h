@@ -62,12 +62,16 @@ struct s2s_find_at {
 };
 struct s2s_find *s2s_find_host(struct s2s_gate *g, struct worker *w, const struct s2s_find_at *to,
                                s2s_found_fn *done, void *arg);
-/* Before the next: the server at the connection that was found does not know the domain. */
-void s2s_find_is_strange(struct s2s_find *f);
-/* The connection that was found was of no use, and why, for an operator; hard: it would be again.
- * false: no other host is left, nothing happens. true: others are tried; the callback may come from
- * inside. */
-bool s2s_find_go_on(struct s2s_find *f, enum s2s_stage stage, slice why, bool hard);
+/* What has become of a host; of all of them together, the last of these that one came to. */
+enum s2s_outcome {
+    S2S_MISSING, /* it has no address, or its server does not know the domain */
+    S2S_HARD,    /* it was of no use, and would not be again */
+    S2S_SOFT,    /* it may be at another time */
+    S2S_BLOCKED  /* a route forbids the first one */
+};
+/* The connection that was found was of no use, and why, for an operator. false: no other host is
+ * left, nothing happens. true: others are tried; the callback may come from inside. */
+bool s2s_find_go_on(struct s2s_find *f, enum s2s_stage stage, slice why, enum s2s_outcome outcome);
 bool s2s_find_is_hard(const struct s2s_find *f); /* of all hosts that were tried */
 /* Whether the connection that was found may do without TLS: it is by such a route. */
 bool s2s_find_may_be_plain(const struct s2s_find *f);

@@ -6,6 +6,7 @@
  * demands. */
 #pragma once
 #include "gate/s2s/find/s2s_route.h"
+#include "gate/s2s/s2s_stage.h"
 #include "store/store.h"
 
 struct feature;
@@ -64,6 +65,25 @@ bool s2s_is_blocked(slice domain);
 bool s2s_has_route(slice domain); /* one in service, of this domain alone */
 
 extern const struct feature s2s_lists_feature; /* and its commands: s2s_list_commands.c */
+
+/* What a foreign domain must show: the settings of federation, and in their place the demand and
+ * the routes of the most specific pattern that has some. */
+struct s2s_demand {
+    bool tls;            /* streams must be encrypted */
+    bool plain;          /* but a static route lets it do without, unless `firm` */
+    bool firm;           /* a demand needs TLS, whatever routes say */
+    bool verify;         /* a server that we connect to must show a right certificate */
+    bool external;       /* a certificate proves the domain, and ours to it */
+    bool dialback;       /* dialback proves the domain, and ours to it */
+    const char *tls_min; /* "TLSv1.3"; NULL: any version that is allowed at all */
+    slice pins;          /* one of these certificates, in place of those that are trusted; empty: no
+                            pins. Valid until the loop goes on */
+};
+struct s2s_demand s2s_demand_of(slice domain);
+/* What to do if a stream to that domain has failed so. Static. */
+const char *s2s_demand_advice(slice domain, enum s2s_stage stage);
+/* Whether a stream without TLS is of use to that domain, which has connected to us. */
+bool s2s_may_be_plain(slice domain);
 
 /* For the feature. */
 extern unsigned s2s_lists_slot;

@@ -9,10 +9,9 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
-#include "gate/s2s/find/s2s_demand.h"
 #include "gate/s2s/find/s2s_find.h"
+#include "gate/s2s/find/s2s_lists.h"
 #include "gate/s2s/link/s2s_in_back.h"
-#include "gate/s2s/link/s2s_in_pairs.h"
 #include "gate/s2s/link/s2s_in_private.h"
 #include "gate/s2s/link/s2s_in_sm.h"
 #include "gate/s2s/link/s2s_proof.h"
@@ -494,21 +493,6 @@ static void in_shut(struct s2s_in *s, slice why)
     in_end(s);
 }
 
-/* Something that was written back is not acknowledged in time, as while a disk stands still. It has
- * perhaps arrived, and would be sent again after an end, which ends the session, too. After a
- * break, the peer says in <resume/> what has arrived (XEP-0198 §5). */
-static void in_ends_late(struct s2s_in *s)
-{
-    s->broken = s2s_back_waits(s) && s2s_flow_may_break(s);
-    s->end = s->broken ? PEER_END_BROKEN : PEER_END_ORDERLY;
-    if (s->broken) {
-        xstream_abort(&s->x);
-        return;
-    }
-    s2s_flow_last_ack(s->flow);
-    xstream_close(&s->x, (slice){ 0 });
-}
-
 static void in_idle(struct xstream *x)
 {
     struct s2s_in *s = s2s_in_of(x);
@@ -516,9 +500,11 @@ static void in_idle(struct xstream *x)
              last_us = wrote_us > read_us ? wrote_us : read_us,
              silent_ms = (loop_now_us(worker_loop(x->worker)) - last_us) / 1000;
     uint64_t limit_ms = 2 * (uint64_t)setting_int(&s2s_idle);
-    if (s->draining || s->ending || x->end_sent)
-        in_ends_late(s);
-    else if (silent_ms >= limit_ms)
+    if (s->draining || s->ending || x->end_sent) {
+        s->end = PEER_END_ORDERLY;
+        s2s_flow_last_ack(s->flow);
+        xstream_close(x, (slice){ 0 });
+    } else if (silent_ms >= limit_ms)
         in_end(s);
     else
         timer_set(worker_loop(x->worker), &x->timer, limit_ms - silent_ms + 100);

@@ -3,7 +3,6 @@
 #include "base/mem.h"
 #include "base/setting.h"
 #include "gate/s2s/link/s2s_asked.h"
-#include "gate/s2s/link/s2s_in_pairs.h"
 #include "gate/s2s/link/s2s_in_private.h"
 #include "gate/s2s/link/s2s_in_sm.h"
 #include "gate/s2s/link/s2s_proof.h"

@@ -9,7 +9,6 @@
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
 #include "gate/s2s/link/s2s_in_back.h"
-#include "gate/s2s/link/s2s_in_pairs.h"
 #include "gate/s2s/link/s2s_in_private.h"
 #include "gate/s2s/link/s2s_take.h"
 #include "gate/s2s/s2s_rows.h"
@@ -403,8 +402,7 @@ void s2s_flow_enable(struct in_flow *f)
 
 void s2s_flow_goes_on(struct in_flow *f) { f->mute = false; }
 
-bool s2s_flow_is_known(const struct in_flow *f) { return f->open == 0; }
-bool s2s_flow_is_lost(const struct in_flow *f) { return f->lost; }
+bool s2s_flow_is_known(const struct in_flow *f) { return f->open == 0 && !f->lost; }
 
 bool s2s_flow_is_due(const struct in_flow *f)
 {
@@ -429,11 +427,6 @@ uint32_t s2s_flow_open(const struct s2s_in *s)
 bool s2s_flow_waits(const struct s2s_in *s)
 {
     return s2s_flow_is_enabled(s) && s->flow->h != s->flow->count;
-}
-
-bool s2s_flow_may_break(const struct s2s_in *s)
-{
-    return s->flow != NULL && flow_may_break(s->flow);
 }
 
 void s2s_flow_leave(struct s2s_in *s)

@@ -44,9 +44,8 @@ void s2s_flow_part(struct in_flow *f);    /* the stream is closed */
 void s2s_flow_enable(struct in_flow *f);  /* the other server counts from now on */
 void s2s_flow_goes_on(struct in_flow *f); /* ... or goes on to */
 void s2s_flow_tells(struct in_flow *f);   /* its peer hears the count, as after <r/> */
-/* Whether nothing is under way, so that h says all. */
+/* Whether nothing is under way or lost, so that h says all. */
 bool s2s_flow_is_known(const struct in_flow *f);
-bool s2s_flow_is_lost(const struct in_flow *f); /* h never says all again */
 /* Whether the other server is still to be told that something was handled; NULL is fine. */
 bool s2s_flow_is_due(const struct in_flow *f);
 uint32_t s2s_flow_h(const struct in_flow *f);
@@ -56,8 +55,6 @@ bool s2s_flow_is_enabled(const struct s2s_in *s); /* its peer counts acknowledge
 bool s2s_flow_waits(const struct s2s_in *s);
 /* The last <a/> before the stream ends (XEP-0198 §4). */
 void s2s_flow_last_ack(struct in_flow *f); /* NULL is fine */
-/* Its peer could resume it if it broke now. */
-bool s2s_flow_may_break(const struct s2s_in *s);
 /* The stream is closed. It is kept, if it has an id: to be resumed if it is `broken`. */
 void s2s_flow_leave(struct s2s_in *s);
 

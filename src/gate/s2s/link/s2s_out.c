@@ -7,8 +7,8 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
-#include "gate/s2s/find/s2s_demand.h"
 #include "gate/s2s/find/s2s_find.h"
+#include "gate/s2s/find/s2s_lists.h"
 #include "gate/s2s/link/s2s_asked.h"
 #include "gate/s2s/link/s2s_in_sm.h"
 #include "gate/s2s/link/s2s_proof.h"
@@ -49,7 +49,6 @@ struct s2s_out {
     bool up, has_sm;
     bool has_both;      /* XEP-0288: the server offers it, and may use it */
     bool both;          /* ... and was asked for it: its stanzas come on this stream, too */
-    bool resume_due;    /* <resume/> waits until what came on the last stream is handled */
     uint32_t max_bytes; /* the largest stanza that it takes (XEP-0478); 0: it has not said */
     uint8_t lang_len;
     char lang[OUT_LANG_MAX]; /* of its header */
@@ -225,17 +224,16 @@ static bool out_drains(struct xstream *x)
     return true;
 }
 
-/* Neither the answer to <r/>, nor the end of the server; or what came is not handled, as while a
- * disk stands still: after a break, <resume/> says what has come (XEP-0198 §5). */
+/* What came is not handled; or neither the answer to <r/> comes, nor the end of the server. */
 static void out_waits_in_vain(struct timer *t, struct loop *loop)
 {
     struct s2s_out *o = CONTAINER_OF(t, struct s2s_out, wait);
     (void)loop;
-    if (o->draining && (o->sm != OUT_COUNTS || s2s_peer_session(o->peer).len == 0)) {
+    if (o->draining) {
         out_has_drained(o);
         return;
     }
-    if (!o->x.end_sent && !o->draining)
+    if (!o->x.end_sent)
         s2s_peer_blame(o->peer, S2S_AT_NO_ANSWER, SE_REMOTE_SERVER_TIMEOUT, false,
                        "it does not confirm what it is sent (s2s.ack-timeout)");
     o->end = PEER_END_BROKEN;
@@ -372,9 +370,6 @@ static void out_resume(struct s2s_out *o)
     struct buf b;
     struct xml_write w;
     o->sm = OUT_RESUMING;
-    o->resume_due = f != NULL && !s2s_flow_is_known(f);
-    if (o->resume_due)
-        return;
     xml_begin(&w, &b, XML_PART_MAX);
     xml_open(&w, "resume", NS_SM);
     xml_attr_int(&w, "h", f == NULL ? 0 : s2s_flow_h(f));
@@ -386,9 +381,7 @@ static void out_resume(struct s2s_out *o)
 void s2s_out_flow_rests(struct xstream *x)
 {
     struct s2s_out *o = s2s_out_of(x);
-    if (o->resume_due && !s2s_flow_is_lost(s2s_out_flow(x)))
-        out_resume(o);
-    else if (o->draining)
+    if (o->draining)
         out_has_drained(o);
 }
 

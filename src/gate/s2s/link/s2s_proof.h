@@ -44,7 +44,7 @@ bool s2s_key_is_right(slice key, const struct dialback *d, struct arena *tmp);
  * RFC 6120 §13.7), or is a pinned one. false: `why` says what is wrong. */
 bool s2s_certificate_is_right(const struct conn *c, slice domain, struct arena *tmp,
                               struct why *why);
-/* ... and is a proof of the domain, where dialback is not demanded (gate/s2s/find/s2s_demand.h). */
+/* ... and is a proof of the domain, where dialback is not demanded (gate/s2s/find/s2s_lists.h). */
 bool s2s_certificate_proves(const struct conn *c, slice domain, struct arena *tmp, struct why *why);
 /* Whether its certificate is a pinned one of that domain, which counts whoever has revoked it. */
 bool s2s_is_pinned(const struct conn *c, slice domain, struct arena *tmp);

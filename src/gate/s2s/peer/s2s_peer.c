@@ -2,7 +2,6 @@
 #include "base/hash.h"
 #include "base/rand.h"
 #include "base/utf8.h"
-#include "gate/s2s/find/s2s_demand.h"
 #include "gate/s2s/find/s2s_lists.h"
 #include "gate/s2s/link/s2s_in_sm.h"
 #include "gate/s2s/peer/s2s_keys.h"
@@ -156,7 +155,7 @@ struct in_flow *s2s_peer_flow(const struct s2s_peer *p) { return p->flow; }
 bool s2s_peer_begins(struct s2s_peer *p, struct xstream *x, bool both, bool resumes)
 {
     bool goes_on = resumes && p->session.id.ptr != NULL && (p->flow != NULL) == both &&
-                   (p->flow == NULL || !s2s_flow_is_lost(p->flow));
+                   (p->flow == NULL || s2s_flow_is_known(p->flow));
     if (!goes_on) {
         if (p->flow != NULL)
             s2s_flow_part(p->flow);
@@ -474,11 +473,11 @@ static void peer_tries_next(struct s2s_peer *p)
         return;
     }
     s2s_keys_anew(p);
-    if (p->blame.error == SE_REMOTE_SERVER_NOT_FOUND)
-        s2s_find_is_strange(p->find);
     peer_enter(p, PEER_FINDING);
     if (s2s_find_go_on(p->find, (enum s2s_stage)p->blame.stage, slice_of(p->blame.why),
-                       p->blame.hard))
+                       p->blame.error == SE_REMOTE_SERVER_NOT_FOUND ? S2S_MISSING
+                       : p->blame.hard                              ? S2S_HARD
+                                                                    : S2S_SOFT))
         return;
     p->blame.hard = s2s_find_is_hard(p->find);
     peer_missed(p);
