@@ -9,17 +9,22 @@
  * stored: they are for the client that is there, or are ignored.
  *
  * Limits: one error for each of these messages, so that no server fills a mailbox with errors;
- * those of the mailbox (talk/message.h). Messages from before a restart are not known. */
+ * those of the mailbox (talk/message.h). Of what was sent before a restart the database knows what
+ * waits: it is asked for clients that are gone, for OUTGOING_ANSWERS_MAX errors of a worker at a
+ * time; more are ignored. */
 #pragma once
 #include <stdbool.h>
 
 struct account;
 struct stanza;
 
+enum { OUTGOING_ANSWERS_MAX = 1024 };
+
 /* Whether an error is one of these, as far as memory knows. At the home of the account. */
 bool outgoing_is_answer(const struct account *a, const struct stanza *st);
-/* The same for a client that is gone. false: it is to be ignored; else `keep` was called, which
- * takes over a reference. Borrows st. */
+/* The same for a client that is gone. false: it is to be ignored; else `keep` is called, at once or
+ * when the database has been asked, or never; it takes over a reference. Borrows st. At the home of
+ * the account, which is READY then. */
 typedef void outgoing_answer_fn(struct account *a, struct stanza *st);
 bool outgoing_answered(struct account *a, struct stanza *st, outgoing_answer_fn *keep);
 /* It was kept. */

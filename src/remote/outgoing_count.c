@@ -46,7 +46,9 @@ struct count {
     uint64_t heard_us;   /* loop time when some ended to wait; 0: none has */
     uint32_t *ids;       /* hashes of addresses and ids, oldest first: an error may answer each */
     uint32_t ids_len, ids_cap;
-    int64_t since; /* what has changed since `read_us` */
+    uint32_t forgotten; /* so many may be answered whose ids a restart has forgotten */
+    bool fresh;         /* its first read is under way: what that finds was sent before */
+    int64_t since;      /* what has changed since `read_us` */
     uint32_t messages;
     uint16_t len;
     char key[]; /* `len` bytes: the sender, and the domain */
@@ -142,6 +144,9 @@ static void count_was_read(void *arg, enum store_result r, const struct store_ba
     c->op = NULL;
     if (r == STORE_OK)
         count_set(c, archive_pending_count_of(b) + c->since);
+    if (r == STORE_OK && c->fresh)
+        c->forgotten += (uint32_t)archive_pending_count_of(b);
+    c->fresh = false;
     if (c->messages == 0 && !count_is_heard(c))
         count_free(c);
 }
@@ -208,6 +213,7 @@ static struct count *count_new(struct counts *all, slice domain, int64_t sender,
         count_free(CONTAINER_OF(all->used.next, struct count, node));
     struct count *c = mem_zalloc(sizeof *c + key.len);
     c->all = all;
+    c->fresh = true;
     c->len = (uint16_t)key.len;
     memcpy(c->key, key.ptr, key.len);
     c->total = map_get(&all->totals, (slice){ (const char *)&sender, sizeof sender });
@@ -262,10 +268,15 @@ void outgoing_count_settled(struct worker *w, slice domain, int64_t sender, uint
 {
     struct counts *all = outgoing_counts(w);
     struct count *c = all == NULL ? NULL : count_find(all, domain, sender);
-    if (c == NULL)
+    if (all == NULL) /* the worker ends */
         return;
-    c->since -= messages;
-    count_set(c, (int64_t)c->messages - messages);
+    if (c == NULL) { /* since a restart */
+        c = count_new(all, domain, sender, INT64_MAX);
+        c->forgotten = messages;
+    } else {
+        c->since -= messages;
+        count_set(c, (int64_t)c->messages - messages);
+    }
     c->heard_us = counts_now(all);
     count_use(c);
 }
@@ -282,7 +293,7 @@ static struct count *count_that_is_heard(const struct worker *w, const struct st
 bool outgoing_is_heard(const struct worker *w, const struct stanza *error, int64_t sender)
 {
     const struct count *c = count_that_is_heard(w, error, sender);
-    return c != NULL && count_place_of(c, error) < c->ids_len;
+    return c != NULL && (c->forgotten > 0 || count_place_of(c, error) < c->ids_len);
 }
 
 void outgoing_heard(struct worker *w, const struct stanza *error, int64_t sender)
@@ -291,6 +302,19 @@ void outgoing_heard(struct worker *w, const struct stanza *error, int64_t sender
     uint32_t at = c == NULL ? 0 : count_place_of(c, error);
     if (c != NULL && at < c->ids_len)
         count_forget(c, at);
+    else if (c != NULL && c->forgotten > 0)
+        c->forgotten--;
+}
+
+bool outgoing_count_learn(struct worker *w, slice domain, int64_t sender)
+{
+    struct counts *all = outgoing_counts(w);
+    const struct count *c = all == NULL ? NULL : count_find(all, domain, sender);
+    if (all == NULL || (c != NULL && !c->fresh))
+        return false;
+    if (c == NULL)
+        (void)count_new(all, domain, sender, INT64_MAX);
+    return true;
 }
 
 static void counts_start(struct worker *w)

@@ -33,11 +33,13 @@ void outgoing_keep_sent(struct worker *w, struct stanza *st, struct origin origi
 /* So many wait no longer, and the domain may answer them now. */
 void outgoing_count_settled(struct worker *w, slice domain, int64_t sender, uint32_t messages);
 /* Whether an error may answer a stored message of this user, by the address that it comes from and
- * its id: one of the last OUTGOING_ANSWERED_MAX for that domain since this server has started,
- * which waits, or has ended to wait within the last OUTGOING_HEARD_US; and each is answered once.
- */
+ * its id: one of the last OUTGOING_ANSWERED_MAX for that domain, which waits, or has ended to wait
+ * within the last OUTGOING_HEARD_US; and each is answered once. After a restart ids are not known,
+ * but how many wait. */
 bool outgoing_is_heard(const struct worker *w, const struct stanza *error, int64_t sender);
 void outgoing_heard(struct worker *w, const struct stanza *error,
                     int64_t sender); /* it was taken */
+/* Memory does not know yet: true, and the database is asked, on the lane of the sender. */
+bool outgoing_count_learn(struct worker *w, slice domain, int64_t sender);
 
 extern const struct feature outgoing_feature;
