@@ -211,14 +211,13 @@ struct outgoing_read {
     struct store_op *op;
     outgoing_page_fn *done;
     void *arg;
-    uint16_t local_len;
-    char local[];
+    slice local; /* in this block */
 };
 
 /* From this domain of ours: the rows are those of all. */
 static bool outgoing_is_from(const struct outgoing_read *r, slice from)
 {
-    return slice_eq(jid_split(from).domain, (slice){ r->local, r->local_len });
+    return slice_eq(jid_split(from).domain, r->local);
 }
 
 /* false: it is from another domain of ours. A sender that is no account has its address in the
@@ -275,13 +274,12 @@ struct outgoing_read *outgoing_read(const struct outgoing_pair *pair,
                                     outgoing_page_fn *done, void *arg)
 {
     struct worker *w = pair->worker;
-    slice local = pair->local;
-    struct outgoing_read *r = mem_zalloc(sizeof *r + local.len);
+    struct outgoing_read *r = mem_zalloc(sizeof *r + pair->local.len);
+    char *at = (char *)(r + 1);
     r->worker = w;
     r->done = done;
     r->arg = arg;
-    r->local_len = (uint16_t)local.len;
-    memcpy(r->local, local.ptr, local.len);
+    r->local = slice_lay(&at, pair->local);
     struct store_batch *b = store_read(worker_store(w), 0);
     archive_pending_read(b, pair->remote, behind->sender, behind->entry, before_us);
     r->op = store_submit(b, worker_loop(w), READ_MS, outgoing_page_read, r);

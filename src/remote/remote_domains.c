@@ -83,8 +83,7 @@ static struct log_area log_domains = { .name = "remote_domains" };
 /* In struct remote_domains: so many things of a domain are shown at a domain of ours. */
 struct held {
     uint32_t count;
-    uint16_t domain_len, local_len;
-    char key[]; /* domain, '/', local */
+    slice key, domain, local; /* key: domain, '/', local; in this block */
 };
 
 /* A domain, at its home. */
@@ -98,9 +97,8 @@ struct watch {
     uint64_t named_us;  /* when a worker last said that it holds it */
     uint64_t heard_us;  /* the last sign of life */
     uint64_t failing_us, lost_us, back_us;
-    slice local; /* kept: the domain of ours that asks */
-    uint16_t domain_len;
-    char domain[];
+    slice local;  /* kept: the domain of ours that asks */
+    slice domain; /* in this block */
 };
 
 struct remote_domains {
@@ -109,21 +107,8 @@ struct remote_domains {
 };
 static unsigned slot;
 
-static slice held_key(const void *item)
-{
-    const struct held *h = item;
-    return (slice){ h->key, h->domain_len + 1u + h->local_len };
-}
-static slice held_domain(const struct held *h) { return (slice){ h->key, h->domain_len }; }
-static slice held_local(const struct held *h)
-{
-    return (slice){ h->key + h->domain_len + 1, h->local_len };
-}
-static slice watch_domain(const void *item)
-{
-    const struct watch *d = item;
-    return (slice){ d->domain, d->domain_len };
-}
+static slice held_key(const void *item) { return ((const struct held *)item)->key; }
+static slice watch_domain(const void *item) { return ((const struct watch *)item)->domain; }
 static struct remote_domains *domains_of(const struct worker *w)
 {
     ensure(worker_is_here(w));
@@ -360,11 +345,11 @@ static struct watch *watch_make(struct worker *w, slice domain, slice local)
     if (all->watched.count >= REMOTE_DOMAINS_MAX)
         return NULL;
     struct watch *d = mem_zalloc(sizeof *d + domain.len);
+    char *at = (char *)(d + 1);
     d->worker = w;
     d->timer.fn = domain_look;
     d->local = slice_keep(local);
-    d->domain_len = (uint16_t)domain.len;
-    memcpy(d->domain, domain.ptr, domain.len);
+    d->domain = slice_lay(&at, domain);
     map_put(&all->watched, d);
     watch_is_fine(d); /* what is shown of it has just come from there */
     return d;
@@ -518,7 +503,7 @@ static slice held_make_key(char key[HELD_KEY_MAX], slice domain, slice local)
 /* For the domain of ours whose users or rooms show it: services do not ask. */
 static void held_name(struct worker *w, const struct held *h)
 {
-    slice domain = held_domain(h), local = foreign_parent(worker_node(w), held_local(h));
+    slice domain = h->domain, local = foreign_parent(worker_node(w), h->local);
     if (remote_domain_is_other(w, domain) && remote_domain_pair(w, local, domain))
         home_send(w, domain, &held_message, &(struct domain_held){ domain, local });
 }
@@ -547,8 +532,10 @@ void remote_domain_hold(struct worker *w, slice domain, slice local)
         return;
     }
     h = mem_zalloc(sizeof *h + key.len);
-    *h = (struct held){ 1, (uint16_t)domain.len, (uint16_t)local.len };
-    memcpy(h->key, key.ptr, key.len);
+    h->count = 1;
+    h->key = (slice){ memcpy(h + 1, key.ptr, key.len), key.len };
+    h->domain = (slice){ h->key.ptr, domain.len };
+    h->local = slice_from(h->key, domain.len + 1);
     map_put(&all->held, h);
     held_name(w, h);
 }
@@ -569,7 +556,7 @@ bool remote_domain_is_held(const struct worker *w, slice domain)
 {
     const struct held *h;
     for (uint32_t i = 0; (h = map_next(&domains_of(w)->held, &i)) != NULL;)
-        if (slice_eq(held_domain(h), domain))
+        if (slice_eq(h->domain, domain))
             return true;
     return false;
 }
@@ -588,12 +575,12 @@ static void domains_rules_changed(struct worker *w)
         slice domain, local;
     } *gone = NULL;
     for (uint32_t i = 0; (h = map_next(&all->held, &i)) != NULL;) {
-        if (remote_expected(w, held_domain(h)))
+        if (remote_expected(w, h->domain))
             held_name(w, h); /* it is that of a component now, which may not be connected */
-        if (remote_domain_pair(w, held_local(h), held_domain(h)))
+        if (remote_domain_pair(w, h->local, h->domain))
             continue;
         struct lost *l = arena_new(tmp, struct lost, 1);
-        *l = (struct lost){ gone, slice_dup(tmp, held_domain(h)), slice_dup(tmp, held_local(h)) };
+        *l = (struct lost){ gone, slice_dup(tmp, h->domain), slice_dup(tmp, h->local) };
         gone = l;
     }
     for (; gone != NULL; gone = gone->next) /* it may release them */

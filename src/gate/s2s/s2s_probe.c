@@ -10,7 +10,6 @@
 #include "gate/s2s/s2s_words.h"
 #include "io/tls.h"
 #include "io/tls_cert.h"
-#include "io/tls_client.h"
 #include "xmpp/dialback.h"
 #include "xmpp/ns.h"
 #include <stdio.h>
@@ -347,14 +346,6 @@ static const struct xstream_ops probe_ops = { .late = "the test takes too long",
                                               .idle = probe_idle,
                                               .free = probe_free };
 
-static char *probe_copy(char *at, slice *field)
-{
-    if (field->len > 0)
-        memcpy(at, field->ptr, field->len);
-    field->ptr = field->len > 0 ? at : NULL; /* NULL: the header leaves it out */
-    return at + field->len;
-}
-
 struct s2s_probe *s2s_probe_start(struct s2s_gate *g, struct worker *w, struct conn *c,
                                   const struct s2s_probe_want *want,
                                   const struct s2s_probe_ops *ops, void *arg)
@@ -366,16 +357,13 @@ struct s2s_probe *s2s_probe_start(struct s2s_gate *g, struct worker *w, struct c
     p->arg = arg;
     p->direct = want->tls;
     p->want = *want;
-    probe_copy(probe_copy(probe_copy(p->text, &p->want.from), &p->want.to), &p->want.name);
+    char *at = p->text;
+    p->want.from = want->from.len > 0 ? slice_lay(&at, want->from) : (slice){ 0 };
+    p->want.to = slice_lay(&at, want->to);
+    p->want.name = slice_lay(&at, want->name);
     p->x.ops = &probe_ops;
-    p->x.way = &xstream_tcp;
     p->x.role = STREAM_TO_SERVER;
-    p->x.conn = c;
-    xstream_init(&p->x, w,
-                 &(struct xml_limits){
-                     .unit_bytes = S2S_HEADER_BYTES, .depth = 32, .attrs = 64, .name_bytes = 256 });
-    xstream_adopt(&p->x, w, &s2s_worker(g, w)->probes);
-    xstream_timer(&p->x);
+    s2s_begin(&p->x, c, w, &s2s_worker(g, w)->probes);
     if (want->tls)
         probe_start_tls(p);
     conn_start(c, &xstream_conn_ops, p);

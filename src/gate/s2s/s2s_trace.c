@@ -353,14 +353,6 @@ static void trace_looks(struct loop_defer *d)
     t->stored = store_submit(b, trace_loop(t), 0, trace_counted, t);
 }
 
-static char *trace_copy(char *at, slice *field)
-{
-    if (field->len > 0)
-        memcpy(at, field->ptr, field->len);
-    field->ptr = at;
-    return at + field->len;
-}
-
 struct s2s_trace *s2s_trace_start(struct worker *w, const struct s2s_trace_want *want)
 {
     struct s2s_gate *g = s2s_gate_of(w);
@@ -373,7 +365,10 @@ struct s2s_trace *s2s_trace_start(struct worker *w, const struct s2s_trace_want 
     t->worker = w;
     t->gate = g;
     t->want = *want;
-    trace_copy(trace_copy(trace_copy(t->text, &t->want.local), &t->want.remote), &t->want.host);
+    char *at = t->text;
+    t->want.local = slice_lay(&at, want->local);
+    t->want.remote = slice_lay(&at, want->remote);
+    t->want.host = slice_lay(&at, want->host);
     t->since_us = loop_now_us(worker_loop(w));
     t->limit.fn = trace_late;
     timer_set(worker_loop(w), &t->limit, want->timeout_ms);

@@ -18,6 +18,18 @@
 #include "xmpp/jid.h"
 #include "xmpp/ns.h"
 
+void s2s_begin(struct xstream *x, struct conn *c, struct worker *w, struct xstreams *among)
+{
+    static const struct xml_limits limits = {
+        .unit_bytes = S2S_HEADER_BYTES, .depth = 32, .attrs = 64, .name_bytes = 256
+    };
+    x->way = &xstream_tcp;
+    x->conn = c;
+    xstream_init(x, w, &limits);
+    xstream_adopt(x, w, among);
+    xstream_timer(x);
+}
+
 bool s2s_header_fits(struct xstream *x, slice unit, slice remote)
 {
     struct arena *tmp = loop_scratch(worker_loop(x->worker));

@@ -5,6 +5,8 @@
 
 struct elem;
 
+/* A stream over this connection, whose `ops` and `role` are set, with limits for its beginning. */
+void s2s_begin(struct xstream *x, struct conn *c, struct worker *w, struct xstreams *among);
 /* The header of the server, of which the stream was opened to `remote`; else the stream fails. */
 bool s2s_header_fits(struct xstream *x, slice unit, slice remote);
 void s2s_write_both(struct xstream *x);                  /* asks for both directions (XEP-0288) */

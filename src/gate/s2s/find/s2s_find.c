@@ -613,10 +613,9 @@ static struct s2s_find *find_new(struct s2s_gate *g, struct worker *w, slice asc
     f->arg = arg;
     f->over.fn = find_over;
     f->waited.fn = find_waited;
-    f->domain = (slice){ f->text, ascii.len };
-    memcpy(f->text, ascii.ptr, ascii.len);
-    f->name = (slice){ f->text + ascii.len, name.len };
-    memcpy(f->text + ascii.len, name.ptr, name.len);
+    char *at = f->text;
+    f->domain = slice_lay(&at, ascii);
+    f->name = slice_lay(&at, name);
     buf_init(&f->why, WHY_MAX);
     return f;
 }

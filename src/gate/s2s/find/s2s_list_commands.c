@@ -24,8 +24,7 @@ struct lists_changed {
 struct rereading {
     struct worker *worker;
     struct message_from from;
-    size_t len;
-    char pattern[];
+    slice pattern; /* in this block */
 };
 
 /* Streams that are no longer allowed end; domains of the pattern that fail are tried at once. */
@@ -46,7 +45,7 @@ static void lists_read_again(void *arg, enum store_result result, const struct s
     struct rereading *r = arg;
     s2s_lists_take(r->worker, result, b);
     if (result == STORE_OK)
-        lists_apply(r->worker, (slice){ r->pattern, r->len });
+        lists_apply(r->worker, r->pattern);
     question_end(r->worker, &r->from);
     mem_free(&r);
 }
@@ -55,10 +54,10 @@ static void lists_changed_run(struct worker *w, void *message, const struct mess
 {
     slice pattern = ((const struct lists_changed *)message)->pattern;
     struct rereading *r = mem_zalloc(sizeof *r + pattern.len);
+    char *at = (char *)(r + 1);
     r->worker = w;
     r->from = *from;
-    r->len = pattern.len;
-    memcpy(r->pattern, pattern.ptr, pattern.len);
+    r->pattern = slice_lay(&at, pattern);
     store_submit(s2s_lists_read(w), worker_loop(w), 0, lists_read_again, r);
 }
 

@@ -19,6 +19,7 @@
 #include "gate/s2s/peer/s2s_peer_back.h"
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_rows.h"
+#include "gate/s2s/s2s_words.h"
 #include "gate/stream_limits.h"
 #include "home/question.h"
 #include "io/tls.h"
@@ -47,27 +48,27 @@ static void in_greet(struct xstream *x)
     rand_hex(s->id, IN_ID_BYTES);
     xstream_open(x, &(struct xstream_header){ .ns = NS_SERVER,
                                               .id = slice_of(s->id),
-                                              .from = s->local_len > 0 ? in_local(s) : (slice){ 0 },
+                                              .from = s->local.len > 0 ? s->local : (slice){ 0 },
                                               .version = SLICE("1.0"),
                                               .lang = SLICE("en"),
-                                              .to = s->remote_len > 0 ? in_remote(s) : (slice){ 0 },
+                                              .to = s->remote.len > 0 ? s->remote : (slice){ 0 },
                                               .dialback = true });
 }
 
-/* lang: NULL if there is none. */
-static void in_keep_domains(struct s2s_in *s, slice remote, slice local, slice lang)
+static void in_forget_header(struct s2s_in *s)
 {
-    if (lang.len > LANG_MAX || xml_needs_escape(lang))
-        lang.len = 0;
-    mem_free(&s->domains);
-    s->domains = mem_alloc(remote.len + local.len + lang.len + 1);
-    memcpy(s->domains, remote.ptr, remote.len);
-    memcpy(s->domains + remote.len, local.ptr, local.len);
-    if (lang.len > 0)
-        memcpy(s->domains + remote.len + local.len, lang.ptr, lang.len);
-    s->lang_len = (uint8_t)lang.len;
-    s->remote_len = (uint16_t)remote.len;
-    s->local_len = (uint16_t)local.len;
+    slice_release(&s->remote);
+    slice_release(&s->local);
+    slice_release(&s->lang);
+}
+
+static void in_keep_header(struct s2s_in *s, slice remote, slice local, slice lang)
+{
+    in_forget_header(s);
+    s->remote = slice_keep(remote);
+    s->local = slice_keep(local);
+    if (lang.len <= LANG_MAX && !xml_needs_escape(lang))
+        s->lang = slice_keep(lang);
 }
 
 /* As it is logged if it is no domain. */
@@ -96,10 +97,10 @@ static bool in_header_fits(struct s2s_in *s, slice unit)
         xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("this server does not federate"));
     } else if (from.ptr != NULL && remote.len == 0) {
         xstream_fail(&s->x, XE_INVALID_FROM, SLICE("not a domain"));
-    } else if (s->external && (!slice_eq(remote, in_remote(s)) || !slice_eq(local, in_local(s)))) {
+    } else if (s->external && (!slice_eq(remote, s->remote) || !slice_eq(local, s->local))) {
         xstream_fail(&s->x, XE_INVALID_FROM, SLICE("authenticated for other domains"));
     } else if (remote.len == 0 || in_may_come_from(s, remote, local)) {
-        in_keep_domains(s, remote, local, xstream_attr(&s->x, unit, SLICE("xml:lang")));
+        in_keep_header(s, remote, local, xstream_attr(&s->x, unit, SLICE("xml:lang")));
         fits = true;
     }
     s->asked = NULL;
@@ -111,8 +112,8 @@ static bool in_header_fits(struct s2s_in *s, slice unit)
 /* false: `why`. */
 static bool in_offers_external(struct s2s_in *s, struct why *why)
 {
-    if (s->x.secure && s->remote_len > 0)
-        return s2s_certificate_proves(s->x.conn, in_remote(s), in_scratch(s), why);
+    if (s->x.secure && s->remote.len > 0)
+        return s2s_certificate_proves(s->x.conn, s->remote, in_scratch(s), why);
     why_set(why, s->x.secure ? "its stream does not say of which domain it is" : "it has no TLS");
     return false;
 }
@@ -121,7 +122,7 @@ static bool in_offers_external(struct s2s_in *s, struct why *why)
 static bool in_shows_certificate(const struct s2s_in *s)
 {
     slice *chain;
-    return s->x.secure && s->remote_len > 0 && conn_tls_chain(s->x.conn, in_scratch(s), &chain) > 0;
+    return s->x.secure && s->remote.len > 0 && conn_tls_chain(s->x.conn, in_scratch(s), &chain) > 0;
 }
 
 /* XEP-0478 §3.2: its limits are in the element, as it sends no features. */
@@ -137,7 +138,7 @@ static void in_features(struct s2s_in *s)
     struct xml_write w;
     struct why why;
     bool external = !s->external && in_offers_external(s, &why),
-         dialback = in_may_authenticate(s) && s2s_demand_of(in_remote(s)).dialback;
+         dialback = in_may_authenticate(s) && s2s_demand_of(s->remote).dialback;
     xml_begin(&w, &b, XML_PART_MAX);
     xml_open(&w, "stream:features", NULL);
     xml_content(&w);
@@ -158,7 +159,7 @@ static void in_features(struct s2s_in *s)
     xml_close(&w);
     xstream_write_buf(&s->x, &b);
     if (!s->external && !external && !dialback && in_shows_certificate(s))
-        in_is_unproved(s, in_remote(s), in_local(s), why.text); /* it will go, in silence perhaps */
+        in_is_unproved(s, s->remote, s->local, why.text); /* it will go, in silence perhaps */
 }
 
 static void in_header(struct xstream *x, slice unit)
@@ -182,7 +183,7 @@ static void in_tls(struct s2s_in *s)
     xstream_write(&s->x, SLICE("<proceed xmlns='" NS_TLS "'/>"));
     xstream_now(&s->x, STREAM_GOT_STARTTLS);
     xstream_restart(&s->x);
-    conn_start_tls(s->x.conn, tls, s2s_ascii(in_local(s), in_scratch(s)));
+    conn_start_tls(s->x.conn, tls, s2s_ascii(s->local, in_scratch(s)));
     s2s_ask_certificate(s->gate, s->x.conn);
     tls_ctx_unref(&tls);
 }
@@ -206,7 +207,7 @@ static void in_sasl_refuse(struct s2s_in *s, const char *condition)
 static void in_sasl_not_authorized(struct s2s_in *s, const struct why *why)
 {
     if (s->unproved == 0)
-        in_is_unproved(s, in_remote(s), in_local(s), why->text);
+        in_is_unproved(s, s->remote, s->local, why->text);
     in_sasl_refuse(s, "not-authorized");
 }
 
@@ -229,12 +230,12 @@ static bool in_authzid(struct s2s_in *s, const struct elem *e, slice *domain)
 /* The stream begins anew: what was asked on the old one is forgotten (RFC 6120 §4.3.3). */
 static void in_external(struct s2s_in *s)
 {
-    ensure(s->x.secure && s->remote_len > 0);
-    struct pair *p = pair_find(s, in_remote(s), in_local(s));
+    ensure(s->x.secure && s->remote.len > 0);
+    struct pair *p = pair_find(s, s->remote, s->local);
     if (p != NULL) /* its key is being checked: nobody needs to wait for that */
         s2s_in_say_result(s, p, "valid");
     pairs_forget(s);
-    p = pair_add(s, in_remote(s), in_local(s));
+    p = pair_add(s, s->remote, s->local);
     ensure(p != NULL);
     s->external = true;
     pair_is_proved(s, p, "certificate");
@@ -255,7 +256,7 @@ static void in_sasl(struct s2s_in *s, const struct elem *e)
         in_sasl_refuse(s, "incorrect-encoding");
     else if (!in_offers_external(s, &why))
         in_sasl_not_authorized(s, &why);
-    else if (authzid.len > 0 && !slice_eq(in_domain(s, authzid), in_remote(s)))
+    else if (authzid.len > 0 && !slice_eq(in_domain(s, authzid), s->remote))
         in_sasl_refuse(s, "invalid-authzid");
     else
         in_external(s);
@@ -412,7 +413,7 @@ static void in_stanza(struct xstream *x, slice unit)
 {
     static const struct s2s_taker taker = { in_pair_fits, in_other,  in_route,
                                             in_flow,      in_counts, in_leaves };
-    s2s_take(x, unit, in_lang(s2s_in_of(x)), &taker);
+    s2s_take(x, unit, s2s_in_of(x)->lang, &taker);
 }
 
 static void in_gone(struct xstream *x, enum xstream_end why)
@@ -447,9 +448,8 @@ static void in_failed(struct xstream *x, enum stream_error e, slice text)
     s2s_flow_last_ack(s->flow);
     metric_add(&s2s_refused, 1);
     log_info(&log_s2s, LOG_EV("s2s.error"), LOG_C("condition", stream_error_name(e)),
-             LOG_S("text", text),
-             LOG_S("domain", s->asked != NULL ? s->asked->remote : in_remote(s)),
-             LOG_S("local", s->asked != NULL ? s->asked->local : in_local(s)),
+             LOG_S("text", text), LOG_S("domain", s->asked != NULL ? s->asked->remote : s->remote),
+             LOG_S("local", s->asked != NULL ? s->asked->local : s->local),
              LOG_C("peer", conn_info_text(conn_info(x->conn)).text));
 }
 
@@ -519,14 +519,13 @@ static void in_free(struct xstream *x)
     map_del(&s2s_worker(s->gate, x->worker)->in_by_id, in_id_of(s));
     xstream_fini(x);
     metric_add_to(&s2s_streams, S2S_RECEIVED, -1);
-    mem_free(&s->domains);
+    in_forget_header(s);
     mem_free(&s);
 }
 
 static void in_check(const struct xstream *x)
 {
     const struct s2s_in *s = (const struct s2s_in *)x;
-    ensure((s->domains == NULL) == (s->local_len == 0));
     ensure((s->pair_count == 0) == list_empty(&s->pairs));
     ensure(x->state != STREAM_BOUND || s->pair_count > 0);
     ensure(!s->external || x->state != STREAM_FEATURES);
@@ -554,18 +553,18 @@ static const struct xstream_ops in_ops = { .rates = &in_rates,
 
 void s2s_in_policy_changed(struct s2s_in *s)
 {
-    if (s->local_len > 0 && !s2s_federates(s->x.worker, in_local(s))) {
+    if (s->local.len > 0 && !s2s_federates(s->x.worker, s->local)) {
         in_shut(s, SLICE("this server does not federate"));
         return;
     }
-    if (s->local_len > 0 && s->remote_len > 0 &&
-        !s2s_is_partner(s->x.worker, in_local(s), in_remote(s))) {
+    if (s->local.len > 0 && s->remote.len > 0 &&
+        !s2s_is_partner(s->x.worker, s->local, s->remote)) {
         in_shut(s, IN_IS_SHUT);
         return;
     }
     LIST_EACH (it, &s->pairs) {
         const struct pair *p = CONTAINER_OF(it, struct pair, node);
-        if (s2s_is_partner(s->x.worker, pair_local(p), pair_remote(p)))
+        if (s2s_is_partner(s->x.worker, p->local, p->remote))
             continue;
         in_shut(s, IN_IS_SHUT);
         return;
@@ -578,8 +577,8 @@ void s2s_in_show(const struct s2s_in *s, s2s_show_fn *show, void *arg)
     LIST_EACH (it, &s->pairs) {
         const struct pair *p = CONTAINER_OF(it, struct pair, node);
         const struct s2s_shown shown = {
-            .remote = pair_remote(p),
-            .local = pair_local(p),
+            .remote = p->remote,
+            .local = p->local,
             .direction = "in",
             .state = p->proved ? "up" : "checking",
             .since_s = (now - p->since_us) / 1000000,
@@ -597,8 +596,7 @@ void s2s_in_show(const struct s2s_in *s, s2s_show_fn *show, void *arg)
 
 bool s2s_in_is_pinned(const struct s2s_in *s)
 {
-    return s->external && s->x.conn != NULL &&
-           s2s_is_pinned(s->x.conn, in_remote(s), in_scratch(s));
+    return s->external && s->x.conn != NULL && s2s_is_pinned(s->x.conn, s->remote, in_scratch(s));
 }
 
 bool s2s_in_close(struct s2s_in *s, slice remote)
@@ -606,7 +604,7 @@ bool s2s_in_close(struct s2s_in *s, slice remote)
     if (s->x.state == STREAM_CLOSED)
         return false;
     LIST_EACH (it, &s->pairs) {
-        if (slice_eq(pair_remote(CONTAINER_OF(it, struct pair, node)), remote)) {
+        if (slice_eq(CONTAINER_OF(it, struct pair, node)->remote, remote)) {
             in_end(s);
             return true;
         }
@@ -623,15 +621,9 @@ void s2s_in_start(struct s2s_gate *g, struct worker *w, struct conn *c, const st
     s->peer = *peer;
     list_init(&s->pairs);
     s->x.ops = &in_ops;
-    s->x.way = &xstream_tcp;
     s->x.role = STREAM_FROM_SERVER;
-    s->x.conn = c;
-    xstream_init(&s->x, w,
-                 &(struct xml_limits){
-                     .unit_bytes = S2S_HEADER_BYTES, .depth = 32, .attrs = 64, .name_bytes = 256 });
-    xstream_adopt(&s->x, w, &sw->in);
+    s2s_begin(&s->x, c, w, &sw->in);
     map_put(&sw->in_by_id, s);
     metric_add_to(&s2s_streams, S2S_RECEIVED, 1);
-    xstream_timer(&s->x);
     conn_start(c, &xstream_conn_ops, s);
 }

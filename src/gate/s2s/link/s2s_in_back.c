@@ -56,14 +56,14 @@ static bool back_home(const struct s2s_in *s, slice remote, unsigned *worker)
 bool s2s_back_is_offered(const struct s2s_in *s)
 {
     unsigned worker;
-    return setting_bool(&s2s_bidi) && s->x.secure && s->remote_len > 0 &&
-           back_home(s, in_remote(s), &worker);
+    return setting_bool(&s2s_bidi) && s->x.secure && s->remote.len > 0 &&
+           back_home(s, s->remote, &worker);
 }
 
 static void back_tell(const struct in_back *b, struct s2s_way_back *m)
 {
-    m->local = pair_local(b->pair);
-    m->remote = pair_remote(b->pair);
+    m->local = b->pair->local;
+    m->remote = b->pair->remote;
     m->stream = b->stream->x.id;
     home_send_to(b->stream->x.worker, 0, b->home, &s2s_way_back_message, m);
 }
@@ -71,8 +71,8 @@ static void back_tell(const struct in_back *b, struct s2s_way_back *m)
 static bool back_may_offer(const struct s2s_in *s, const struct pair *p, unsigned *worker)
 {
     struct why why;
-    return p->proved && back_home(s, pair_remote(p), worker) &&
-           s2s_server_flaw(s->x.conn, pair_remote(p), in_scratch(s), &why) == S2S_AT_NONE;
+    return p->proved && back_home(s, p->remote, worker) &&
+           s2s_server_flaw(s->x.conn, p->remote, in_scratch(s), &why) == S2S_AT_NONE;
 }
 
 /* To the first pair that it may be offered to. */
@@ -142,8 +142,8 @@ static void back_wait_over(struct timer *t, struct loop *loop)
 {
     struct in_back *b = CONTAINER_OF(t, struct in_back, wait);
     (void)loop;
-    log_info(&log_s2s, LOG_EV("s2s.unanswered"), LOG_S("domain", in_remote(b->stream)),
-             LOG_S("local", in_local(b->stream)));
+    log_info(&log_s2s, LOG_EV("s2s.unanswered"), LOG_S("domain", b->stream->remote),
+             LOG_S("local", b->stream->local));
     b->stream->end = PEER_END_BROKEN;
     xstream_end(&b->stream->x, XSTREAM_LOST);
 }

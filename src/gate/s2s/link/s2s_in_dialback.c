@@ -53,18 +53,17 @@ static void in_result_refuse(struct s2s_in *s, slice remote, slice local, enum s
 
 void s2s_in_say_result(struct s2s_in *s, const struct pair *p, const char *type)
 {
-    in_dialback_answer(
-        s, &(struct in_answer){
-               .name = "db:result", .type = type, .from = pair_local(p), .to = pair_remote(p) });
+    in_dialback_answer(s,
+                       &(struct in_answer){
+                           .name = "db:result", .type = type, .from = p->local, .to = p->remote });
 }
 
 struct checking {
     struct worker *worker;
     uint64_t stream;
     enum s2s_verdict verdict;
-    uint16_t remote_len, local_len;
+    slice remote, local;          /* in this block */
     char id[2 * IN_ID_BYTES + 1]; /* of the stream: another one begins with TLS and with EXTERNAL */
-    char text[];                  /* remote, local */
 };
 
 static void verdict_heard(struct worker *w, void *arg, void *answer,
@@ -90,8 +89,7 @@ static void in_is_proved(struct s2s_in *s, struct pair *p, const char *how)
 /* XEP-0220 §2.4: who cannot prove one domain has no business to go on, unless another one was. */
 static void in_is_not_proved(struct s2s_in *s, struct pair *p, enum s2s_verdict v)
 {
-    slice remote = slice_dup(in_scratch(s), pair_remote(p)),
-          local = slice_dup(in_scratch(s), pair_local(p));
+    slice remote = slice_dup(in_scratch(s), p->remote), local = slice_dup(in_scratch(s), p->local);
     if (v == S2S_UNKNOWN || v == S2S_NOWHERE) { /* XEP-0220 §2.5 */
         in_result_refuse(s, remote, local,
                          v == S2S_NOWHERE ? SE_REMOTE_SERVER_NOT_FOUND : SE_REMOTE_SERVER_TIMEOUT);
@@ -125,8 +123,7 @@ static void key_checked(struct worker *w, void *arg)
         map_get(&sw->in_by_id, (slice){ (const char *)&c->stream, sizeof c->stream });
     struct pair *p = NULL;
     if (s != NULL && s->x.state != STREAM_CLOSED && strcmp(s->id, c->id) == 0)
-        p = pair_find(s, (slice){ c->text, c->remote_len },
-                      (slice){ c->text + c->remote_len, c->local_len });
+        p = pair_find(s, c->remote, c->local);
     if (p != NULL && !p->proved) {
         if (c->verdict == S2S_VALID)
             in_is_proved(s, p, "dialback");
@@ -138,16 +135,16 @@ static void key_checked(struct worker *w, void *arg)
 
 static void in_check_key(struct s2s_in *s, const struct pair *p, slice key)
 {
-    struct checking *c = mem_zalloc(sizeof *c + p->remote_len + p->local_len);
+    struct checking *c = mem_zalloc(sizeof *c + p->remote.len + p->local.len);
+    char *at = (char *)(c + 1);
     c->worker = s->x.worker;
     c->stream = s->x.id;
     c->verdict = S2S_UNKNOWN;
-    c->remote_len = p->remote_len;
-    c->local_len = p->local_len;
+    c->remote = slice_lay(&at, p->remote);
+    c->local = slice_lay(&at, p->local);
     memcpy(c->id, s->id, sizeof c->id);
-    memcpy(c->text, p->text, (size_t)p->remote_len + p->local_len);
     struct s2s_verify v = {
-        .local = pair_local(p), .remote = pair_remote(p), .stream_id = slice_of(s->id), .key = key
+        .local = p->local, .remote = p->remote, .stream_id = slice_of(s->id), .key = key
     };
     home_ask(s->x.worker, v.remote, &s2s_verify_message, &v,
              &(struct asker){ .gather = verdict_heard, .done = key_checked, .arg = c });

@@ -20,7 +20,7 @@ struct pair *pair_find(const struct s2s_in *s, slice remote, slice local)
 {
     LIST_EACH (it, &s->pairs) {
         struct pair *p = CONTAINER_OF(it, struct pair, node);
-        if (slice_eq(pair_remote(p), remote) && slice_eq(pair_local(p), local))
+        if (slice_eq(p->remote, remote) && slice_eq(p->local, local))
             return p;
     }
     return NULL;
@@ -31,12 +31,11 @@ struct pair *pair_add(struct s2s_in *s, slice remote, slice local)
     if (s->pair_count >= (s->x.state == STREAM_BOUND ? PAIRS_MAX : CLAIMED_MAX))
         return NULL;
     struct pair *p = mem_zalloc(sizeof *p + remote.len + local.len);
+    char *at = (char *)(p + 1);
     p->how = "";
     p->since_us = loop_now_us(worker_loop(s->x.worker));
-    p->remote_len = (uint16_t)remote.len;
-    p->local_len = (uint16_t)local.len;
-    memcpy(p->text, remote.ptr, remote.len);
-    memcpy(p->text + remote.len, local.ptr, local.len);
+    p->remote = slice_lay(&at, remote);
+    p->local = slice_lay(&at, local);
     list_append(&s->pairs, &p->node);
     s->pair_count++;
     return p;
@@ -60,10 +59,9 @@ void pair_is_proved(struct s2s_in *s, struct pair *p, const char *how)
 {
     p->proved = true;
     p->how = how;
-    s2s_news(s->x.worker, pair_local(p), pair_remote(p), NEWS_CAME);
-    log_info(&log_s2s, LOG_EV("s2s.proved"), LOG_S("domain", pair_remote(p)),
-             LOG_S("local", pair_local(p)), LOG_C("auth", how),
-             LOG_C("tls", s->x.secure ? conn_tls_version(s->x.conn) : "none"),
+    s2s_news(s->x.worker, p->local, p->remote, NEWS_CAME);
+    log_info(&log_s2s, LOG_EV("s2s.proved"), LOG_S("domain", p->remote), LOG_S("local", p->local),
+             LOG_C("auth", how), LOG_C("tls", s->x.secure ? conn_tls_version(s->x.conn) : "none"),
              LOG_C("peer", conn_info_text(conn_info(s->x.conn)).text));
 }
 
@@ -72,7 +70,7 @@ static void pairs_tell(const struct s2s_in *s, enum domain_sign sign)
     LIST_EACH (it, &s->pairs) {
         const struct pair *p = CONTAINER_OF(it, struct pair, node);
         if (p->proved)
-            remote_domain_seen(s->x.worker, pair_remote(p), sign);
+            remote_domain_seen(s->x.worker, p->remote, sign);
     }
 }
 
@@ -84,8 +82,8 @@ slice pairs_first(const struct s2s_in *s)
     LIST_EACH (it, &s->pairs) {
         const struct pair *p = CONTAINER_OF(it, struct pair, node);
         if (p->proved)
-            return slice_of(arena_printf(in_scratch(s), "%.*s/%.*s%s", SLICE_ARG(pair_remote(p)),
-                                         SLICE_ARG(pair_local(p)), s->both ? "/both" : ""));
+            return slice_of(arena_printf(in_scratch(s), "%.*s/%.*s%s", SLICE_ARG(p->remote),
+                                         SLICE_ARG(p->local), s->both ? "/both" : ""));
     }
     return SLICE("");
 }
@@ -94,8 +92,8 @@ slice in_domain(const struct s2s_in *s, slice attr) { return s2s_attr_domain(&s-
 
 void in_fail_for(struct s2s_in *s, slice remote, slice local, enum stream_error e, slice text)
 {
-    s->asked = &(struct in_asked){ remote.len > 0 ? remote : in_remote(s),
-                                   local.len > 0 ? local : in_local(s) };
+    s->asked =
+        &(struct in_asked){ remote.len > 0 ? remote : s->remote, local.len > 0 ? local : s->local };
     xstream_fail(&s->x, e, text);
     s->asked = NULL;
 }
@@ -135,7 +133,7 @@ void in_is_unproved(struct s2s_in *s, slice remote, slice local, const char *why
 
 bool in_may_authenticate(const struct s2s_in *s)
 {
-    return s->x.secure || s2s_may_be_plain(in_remote(s));
+    return s->x.secure || s2s_may_be_plain(s->remote);
 }
 
 void in_is_bound(struct s2s_in *s)

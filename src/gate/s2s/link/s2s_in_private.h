@@ -40,26 +40,12 @@ struct s2s_in {
     bool ending;        /* we end it: see in_end() */
     bool draining;      /* ... when all that it brought is handled: nothing more is read */
     bool shut; /* nothing more is taken: a stanza was not counted, or domains may not speak */
-    uint16_t remote_len, local_len;
-    uint8_t lang_len;
-    char *domains; /* of the header: remote, local, xml:lang; NULL: not read */
+    slice remote, local, lang; /* of the header; kept */
     char id[2 * IN_ID_BYTES + 1];
 };
 
 #define IN_IS_SHUT SLICE("not a domain that may connect here")
 
-static inline slice in_remote(const struct s2s_in *s)
-{
-    return (slice){ s->domains, s->remote_len };
-}
-static inline slice in_local(const struct s2s_in *s)
-{
-    return slice_from((slice){ s->domains, (size_t)s->remote_len + s->local_len }, s->remote_len);
-}
-static inline slice in_lang(const struct s2s_in *s)
-{
-    return (slice){ s->domains + s->remote_len + s->local_len, s->lang_len };
-}
 /* Ends it: what was written back is confirmed first, and what has come is handled, for a few
  * seconds in all. A stream that counts is read no more then; another one is read until its peer
  * ends it (RFC 6120 §4.4). */
@@ -93,16 +79,9 @@ struct pair {
     bool proved;      /* else its key is being checked */
     const char *how;  /* static; "": not proved */
     uint64_t since_us;
-    uint64_t heard_us; /* of remote_domain_heard() */
-    uint16_t remote_len, local_len;
-    char text[]; /* remote, local */
+    uint64_t heard_us;   /* of remote_domain_heard() */
+    slice remote, local; /* in this block */
 };
-
-static inline slice pair_remote(const struct pair *p) { return (slice){ p->text, p->remote_len }; }
-static inline slice pair_local(const struct pair *p)
-{
-    return (slice){ p->text + p->remote_len, p->local_len };
-}
 
 struct pair *pair_find(const struct s2s_in *s, slice remote, slice local);
 struct pair *pair_add(struct s2s_in *s, slice remote, slice local); /* NULL: there are too many */

@@ -575,8 +575,8 @@ static void flow_goes_on(struct s2s_in *s, const struct resuming *r)
     xml_attr_int(&w, "h", r->answer.h);
     xml_close(&w);
     xstream_write_buf(&s->x, &b);
-    log_info(&log_s2s, LOG_EV("s2s.resumed"), LOG_S("domain", in_remote(s)),
-             LOG_S("local", in_local(s)), LOG_I("h", r->answer.h));
+    log_info(&log_s2s, LOG_EV("s2s.resumed"), LOG_S("domain", s->remote), LOG_S("local", s->local),
+             LOG_I("h", r->answer.h));
     s2s_back_counts(s, r->h);
     pairs_resumed(s);
 }

@@ -893,15 +893,9 @@ struct s2s_out *s2s_out_start(struct s2s_peer *p, const struct s2s_found *found)
     o->host = slice_keep(found->host);
     o->wait.fn = out_waits_in_vain;
     o->x.ops = &out_ops;
-    o->x.way = &xstream_tcp;
     o->x.role = STREAM_TO_SERVER;
-    o->x.conn = found->conn;
-    xstream_init(&o->x, w,
-                 &(struct xml_limits){
-                     .unit_bytes = S2S_HEADER_BYTES, .depth = 32, .attrs = 64, .name_bytes = 256 });
-    xstream_adopt(&o->x, w, &s2s_worker(s2s_peer_gate(p), w)->out);
+    s2s_begin(&o->x, found->conn, w, &s2s_worker(s2s_peer_gate(p), w)->out);
     metric_add_to(&s2s_streams, S2S_SENT, 1);
-    xstream_timer(&o->x);
     if (found->tls)
         out_start_tls(o);
     conn_start(found->conn, &xstream_conn_ops, o);

@@ -11,11 +11,8 @@ struct question {
     struct list node; /* in peer.keys.questions */
     struct message_from from;
     bool asked;
-    uint16_t id_len, key_len;
-    char text[]; /* stream id, key */
+    slice id, key; /* id: of the stream; in this block */
 };
-
-static slice question_id(const struct question *q) { return (slice){ q->text, q->id_len }; }
 
 static void question_close(struct s2s_peer *p, struct question *q, enum s2s_verdict v)
 {
@@ -46,8 +43,7 @@ bool s2s_keys_next(struct s2s_peer *p, struct s2s_question *out)
         if (q->asked)
             continue;
         q->asked = true;
-        *out = (struct s2s_question){ .stream_id = question_id(q),
-                                      .key = { q->text + q->id_len, q->key_len } };
+        *out = (struct s2s_question){ q->id, q->key };
         return true;
     }
     return false;
@@ -59,7 +55,7 @@ bool s2s_keys_answer(struct s2s_peer *p, slice stream_id, enum s2s_verdict v)
 {
     LIST_EACH (it, &p->keys.questions) {
         struct question *q = CONTAINER_OF(it, struct question, node);
-        if (q->asked && slice_eq(question_id(q), stream_id)) {
+        if (q->asked && slice_eq(q->id, stream_id)) {
             question_close(p, q, v);
             return true;
         }
@@ -86,11 +82,10 @@ static void keys_add(struct s2s_peer *p, const struct s2s_verify *v,
                      const struct message_from *from)
 {
     struct question *q = mem_zalloc(sizeof *q + v->stream_id.len + v->key.len);
+    char *at = (char *)(q + 1);
     q->from = *from;
-    q->id_len = (uint16_t)v->stream_id.len;
-    q->key_len = (uint16_t)v->key.len;
-    memcpy(q->text, v->stream_id.ptr, v->stream_id.len);
-    memcpy(q->text + q->id_len, v->key.ptr, v->key.len);
+    q->id = slice_lay(&at, v->stream_id);
+    q->key = slice_lay(&at, v->key);
     list_append(&p->keys.questions, &q->node);
     p->keys.count++;
 }
