@@ -1,12 +1,9 @@
-/* remote_seats: seats of users of other servers outlast a planned restart; sessions of our own
- * accounts bring their seats with them (account/restart.h).
- *
- * At an orderly end each such seat is written to the database; at the next start each worker reads
- * the rows of the rooms whose home it is, and deletes them. A seat that was saved no longer ago
- * than s2s.lost-after is taken again silently, if the room is stored. The user may have left
- * meanwhile, so it is asked as after a failure of its server (room_ask_remote()). Where the room is
- * gone, the user hears that the room has removed it (XEP-0045 §11.2, status 332). After a crash
- * nobody is told: clients find out when they ask (XEP-0410).
+/* remote_seats: seats of users of other servers outlast a planned restart. At an orderly end they
+ * are written to the database; at the next start each worker reads the rows of the rooms whose home
+ * it is, and deletes them. A seat that was saved no longer ago than s2s.lost-after is taken again
+ * silently, if the room is stored, and its user is asked (room_ask_remote()). Where the room is
+ * gone, the user hears that it has been removed (XEP-0045 §11.2, status 332). After a crash nobody
+ * is told (XEP-0410).
  *
  * Limit: the presence of a worker's seats, an eighth of what may wait for the database; others, and
  * those with more than PRESENCE_MAX bytes, are forgotten by a restart. */

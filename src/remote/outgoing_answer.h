@@ -1,17 +1,11 @@
-/* outgoing_answer: an error of another server for a message of an account. The message may be one
- * that was acknowledged, and nobody else says that it is lost. So the error is kept as one of ours
- * is (remote/outgoing_bounce.h), until a client of the account has it: the one that it is for, or,
- * if that is gone, the others, or the next one that logs in. RFC 6121 §8.5.3.2.3 lets a server
- * ignore errors for clients that are gone. It is in no archive.
+/* outgoing_answer: an error of another server for a message of an account that was acknowledged. It
+ * is kept as one of ours is (remote/outgoing_bounce.h), until a client of the account has it: the
+ * one that it is for, or the others, or the next one that logs in. It is in no archive. Errors that
+ * answer nothing stored are for the client that is there, or are ignored (RFC 6121 §8.5.3.2.3).
  *
- * That holds for domains that a stored message of the account waits for, or has waited for within
- * the last OUTGOING_HEARD_US (remote/outgoing_count.h). Other errors answer nothing that was
- * stored: they are for the client that is there, or are ignored.
- *
- * Limits: one error for each of these messages, so that no server fills a mailbox with errors;
- * those of the mailbox (talk/message.h). Of what was sent before a restart the database knows what
- * waits: it is asked for clients that are gone, for OUTGOING_ANSWERS_MAX errors of a worker at a
- * time; more are ignored. */
+ * Limits: one error for each message (remote/outgoing_count.h); those of the mailbox. Of what was
+ * sent before a restart the database knows what waits: it is asked for clients that are gone, for
+ * OUTGOING_ANSWERS_MAX errors of a worker at a time; more are ignored. */
 #pragma once
 #include <stdbool.h>
 

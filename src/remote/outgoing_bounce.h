@@ -1,16 +1,11 @@
-/* outgoing_bounce: a stored message of ours for a foreign domain goes back to its sender
- * (remote/outgoing.h). At the home of the sender, in one transaction, the message waits no longer
- * and the error is an entry of the sender's mailbox (talk/mailbox.h). So a crash loses neither, and
- * the sender is told once: by the client that sent the message, by the others if that is gone, or
- * at the next login. RFC 6121 §8.5.2.2 and XEP-0160 §3 let a server drop errors for absent users;
- * but this one says that an acknowledged message is lost, and nobody else says it.
+/* outgoing_bounce: a stored message of ours for a foreign domain goes back to its sender, who is
+ * told for sure. At the home of the sender, in one transaction, the message waits no longer and the
+ * error is an entry of the sender's mailbox (talk/mailbox.h): it is told once, to the client that
+ * sent it, to the others if that is gone, or at the next login. If the message is in the archive,
+ * so is the error. A room that is the sender gets the error as any stanza.
  *
- * If the message is in the archive of its sender, so is the error. A room that is the sender gets
- * the error as any stanza.
- *
- * Limits: the mailbox takes the error also when it is full: s2s.kept-max bounds how many there can
- * be. Nobody is told if the account is deleted or disabled meanwhile, or if it refuses what comes
- * from that address now. */
+ * The mailbox takes the error also when it is full: s2s.kept-max bounds how many there can be.
+ * Nobody is told if the account is deleted meanwhile. */
 #pragma once
 #include "remote/outgoing.h"
 

@@ -1,14 +1,13 @@
 /* outgoing_count: how many stored messages of one user wait for foreign domains
- * (remote/outgoing.h): so that a user cannot fill the database with messages for a domain that is
- * down. Counted in memory at the home of the sender, for each user and domain: read from the
- * database when it is first needed, then kept up to date. A count may be too low by what is settled
- * while it begins; it is read again while messages are refused.
- *
- * A count of 0 is kept for OUTGOING_HEARD_US: it says that the domain may still answer.
+ * (remote/outgoing.h), so that no user fills the database with messages for a domain that is down.
+ * Counted at the home of the sender, for each user and domain: read when it is first needed, then
+ * kept up to date. A count may be too low by what is settled while it begins; it is read again
+ * while messages are refused. A count of 0 is kept for OUTGOING_HEARD_US: the domain may still
+ * answer.
  *
  * Limits: s2s.kept-max for a user and a domain; OUTGOING_DOMAINS times as many for a user and all
- * domains that were counted. A worker keeps OUTGOING_COUNTS_MAX counts and forgets the one that was
- * used longest ago. Confined to the worker. */
+ * domains that were counted; OUTGOING_COUNTS_MAX counts of a worker: the one that was used longest
+ * ago goes. Confined to the worker. */
 #pragma once
 #include "base/slice.h"
 #include "home/router.h"

@@ -1,17 +1,12 @@
-/* remote_domains: whether the servers of other domains can be reached. What this node shows of
- * another domain, contacts that are online and occupants of rooms, is true only as long as its
- * server can tell us when it changes.
+/* remote_domains: whether the servers of other domains, and components (XEP-0114), can be reached:
+ * what this node shows of them is true only as long as they can tell us when it changes.
  *
- * A worker that shows something of a domain holds the domain, and names it to the home of the
- * domain. There the domain is watched once. The edge to other servers says when a stream works,
- * fails or breaks. A domain that has been silent for s2s.ping-after is sent a ping (XEP-0199). When
- * it could not be reached for s2s.lost-after, all workers are told that it is lost; when it answers
- * again, that it is back, also after a short failure: its server may have been started again.
- * Features hear of both by worker.domain_lost and worker.domain_back. A stream that is resumed
- * (XEP-0198) has lost nothing. When a rule separates a domain from one of ours (remote/foreign.h),
- * it is lost for that one alone.
- *
- * The domain of a component (XEP-0114) is watched, too, by its connections alone.
+ * A worker that shows something of a domain names it to the home of the domain, where it is
+ * watched. The edge says when a stream works, fails or breaks; a domain that is silent for
+ * s2s.ping-after is sent a ping (XEP-0199). When it was not reached for s2s.lost-after, all workers
+ * are told that it is lost, and when it answers again, that it is back, also after a short failure:
+ * its server may have been started again. A stream that is resumed has lost nothing. A domain that
+ * a rule separates from one of ours (remote/foreign.h) is lost for that one.
  *
  * Confined to the worker. Limits: REMOTE_DOMAINS_MAX domains whose home is on a worker; others are
  * not watched. A domain is told to be back at most once in s2s.back-pause. */

@@ -1,13 +1,11 @@
 /* remote_unsubscribe: what contacts on other servers are told when an account is deleted or gets
- * another address: `unsubscribe`, and that it is unavailable and `unsubscribed`, as far as there
- * were subscriptions (RFC 6121 §3.2, §3.3). Else the next account of the address would have its
- * subscriptions there.
+ * another address: `unsubscribe`, and that it is unavailable and `unsubscribed` (RFC 6121 §3.2,
+ * §3.3). Else the next account of the address would have its subscriptions there.
  *
  * The rows are those of presence/roster_out.h. Behind the words goes a ping of the contact's bare
- * JID (XEP-0199): the answer says that its server has had them, and the row is deleted. Without an
- * answer they are said again after a pause that doubles up to UNCONFIRMED_MAX_MS, after a start,
- * and when the domain is back. A subscription that the next account of the address has with the
- * contact by then is not ended.
+ * JID: the answer says that its server has had them, and the row is deleted. Without one they are
+ * said again after a pause that doubles up to UNCONFIRMED_MAX_MS, after a start, and when the
+ * domain is back. A subscription that the next account of the address has by then is not ended.
  *
  * Confined to the home worker of the address. Limits: UNCONFIRMED_ASKED rows wait for their answers
  * at a time; rows that are older than UNCONFIRMED_DAYS are given up. */

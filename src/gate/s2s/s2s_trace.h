@@ -1,8 +1,6 @@
-/* s2s_trace: tries to reach the server of a domain as a peer would (gate/s2s/peer/s2s_peer.h), on
- * a connection of its own, and tells each step with its time: policy, route and DNS, addresses,
- * TLS, certificates, EXTERNAL or dialback, what is offered. The DNS is asked anew: its answers
- * count for the peer, too. It ends by itself, and changes nothing else for the peer. Confined
- * to its worker: the home of the domain, or any other.
+/* s2s_trace: tries to reach the server of a domain as a peer would, on a connection of its own, and
+ * tells each step with its time. The DNS is asked anew: its answers count for the peer, too. It
+ * changes nothing else for the peer. Confined to its worker.
  *
  * Limits: TRACES_MAX at once on a worker; the time that is given. */
 #pragma once

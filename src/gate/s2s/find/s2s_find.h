@@ -1,14 +1,12 @@
-/* s2s_find: makes a connection to the server of a foreign domain: by the static routes of the most
- * specific pattern that matches, then those of less specific ones, then by the DNS (RFC 6120 §3.2,
- * XEP-0368), or at the domain itself, if that is an IP address. Hosts are tried one after the
- * other.
+/* s2s_find: makes a connection to the server of a foreign domain: by the static routes of the
+ * patterns that match, the most specific first, then by the DNS (RFC 6120 §3.2, XEP-0368), or at
+ * the domain itself, if that is an IP address. Hosts are tried one after the other.
  *
  * Limits: after FIND_MS no other host is tried; DIAL_MS for each connection, STEPS_MAX hosts, among
  * them REDIRECTS_MAX that servers have named; s2s.connecting finds at a time on a node, others wait
- * for their turn, for s2s.retry-for, or QUEUE_MIN_MS if that is more. Domains that are known come
- * first, then those for stanzas, then those for questions alone, which are at most one in
- * ASKED_SHARE; among each of these, senders take turns.
- * Confined to its worker. */
+ * for their turn, for s2s.retry-for, or QUEUE_MIN_MS if that is more: domains that are known first,
+ * then those for stanzas, then those for questions alone, which are at most one in ASKED_SHARE;
+ * among each of these, senders take turns. Confined to its worker. */
 #pragma once
 #include "gate/s2s/s2s_gate.h"
 #include "gate/s2s/s2s_stage.h"

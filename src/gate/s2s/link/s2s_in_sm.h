@@ -1,15 +1,15 @@
 /* s2s_in_sm: what a stream of another server has brought and is not handled yet, and stream
  * management on it (XEP-0198). `h` covers a stanza when it is handled in the sense of architecture
- * §6: a message that is kept is committed then. At most FLOW_HIGH stanzas of a stream are under
- * way; beyond that it is not read.
+ * §6: a message that is kept is committed then.
  *
- * A stream that breaks is kept without a connection for s2s.resume-for, if its peer has asked for
- * that. The stream that resumes it may come to any worker of any node: all are asked, and the one
- * that has it answers when nothing is under way any more. So what `h` does not cover then was not
- * received. What is kept is in memory only.
+ * A stream that breaks is kept without a connection for s2s.resume-for, in memory, if its peer has
+ * asked for that. The stream that resumes it may come to any worker of any node: all are asked, and
+ * the one that has it answers when nothing is under way. What `h` does not cover then was not
+ * received.
  *
- * Confined to the worker of the stream. Limits: FLOW_HIGH; FLOWS_KEPT_MAX of a worker, and
- * FLOWS_OF_ADDRESS from one address: the oldest goes; RESUMPTIONS_MAX attempts of a stream. */
+ * Confined to the worker of the stream. Limits: FLOW_HIGH stanzas under way, then it is not read;
+ * FLOWS_KEPT_MAX of a worker, and FLOWS_OF_ADDRESS from one address: the oldest goes;
+ * RESUMPTIONS_MAX attempts of a stream. */
 #pragma once
 #include "gate/s2s/s2s_gate.h"
 

@@ -1,14 +1,9 @@
-/* s2s_unproved: servers that have connected to us and could not prove their domain by their
- * certificate, where nothing else would, or that asked for a further domain on their stream and did
- * not get it: for the log, and the last one of each domain for `s2s show` and `s2s list`, until
- * that domain is proved. The peer is told no more than that it is not authorized, or a condition.
+/* s2s_unproved: servers that have connected to us and could not prove their domain, or did not get
+ * a further one: for the log, and the last one of each domain for `s2s show` and `s2s list`, until
+ * that domain is proved. The home of the foreign domain remembers it: all functions are for that
+ * worker, except s2s_unproved().
  *
- * The home of the foreign domain remembers it, since the streams of a domain come to any node: it
- * is told of each, and hears when the domain is proved. So all functions are for that worker,
- * except s2s_unproved().
- *
- * Limits: S2S_UNPROVED_MAX domains in a process, each for S2S_UNPROVED_US; the oldest makes room.
- * Anybody can name any domain. */
+ * Limits: a ring of S2S_UNPROVED_MAX domains in a process, each for S2S_UNPROVED_US. */
 #pragma once
 #include "gate/s2s/s2s_stage.h"
 #include <stdbool.h>

@@ -1,20 +1,18 @@
 /* s2s_backlog: stored messages of ours for one peer: which of them its server has confirmed, and
- * those that the database has and memory does not. They are left to the database when too much
- * waits, when the domain was not reached for s2s.retry-for, and by a crash. When the stream takes
- * stanzas, they are read in pages, by sender and in order.
+ * those that the database has and memory does not, because too much waits, the domain was not
+ * reached for s2s.retry-for, or this server has crashed. While the stream takes stanzas they are
+ * read in pages, by sender and in order.
  *
- * Order: what waited in memory when the first was left goes before the rows. When that is written,
- * a pass over all rows begins; what comes from then on waits in memory until it has ended. If
- * memory is full again meanwhile, stored ones are left for another pass, and others are refused.
- * Before a pass, the home of each sender that left some is asked for the newest of them: the answer
- * comes behind its write, so the pass sees all of them.
+ * Order: what waited in memory when the first was left goes before the rows; then a pass over all
+ * rows begins, and what comes from then on waits in memory until it has ended. If memory is full
+ * meanwhile, stored ones are left for another pass, and others are refused. Before a pass the home
+ * of each sender that left some is asked for the newest of them: the answer comes behind its write.
  *
  * While the domain fails, a message that is older than s2s.keep-for goes back to its sender, for
  * sure (remote/outgoing_bounce.h); all do if another attempt would fail as well.
  *
- * Limits: new messages of BACKLOG_SENDERS senders are left at a time, those of others are refused;
- * no page is sent while BACKLOG_SETTLED_MAX are confirmed and the database does not know it yet.
- * Confined to the worker of its peer. */
+ * Limits: messages of BACKLOG_SENDERS senders are left at a time; no page is sent while
+ * BACKLOG_SETTLED_MAX are confirmed and not written. Confined to the worker of its peer. */
 #pragma once
 #include "base/list.h"
 #include "base/map.h"

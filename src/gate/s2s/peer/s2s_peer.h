@@ -1,22 +1,18 @@
 /* s2s_peer: a domain of ours and a foreign one, at the home of the foreign domain. All stanzas from
  * the one to the other go through it, in one queue (gate/s2s/peer/s2s_queue.h) and over one stream
- * at a time, so they keep their order. The stream is its own (gate/s2s/link/s2s_out.h), made when
- * something waits; or stanzas go back on one of the other server (gate/s2s/peer/s2s_peer_back.h).
- *
- * It is a state machine: what happens in which state is the table in s2s_peer.c.
+ * at a time: its own (gate/s2s/link/s2s_out.h), made when something waits, or one of the other
+ * server (gate/s2s/peer/s2s_peer_back.h). It is a state machine: the table in s2s_peer.c.
  *
  * Not confirmed means: sent again, and it may come twice. Confirmed is what XEP-0198 counts;
- * without it, what was written before a ping (XEP-0199) that is answered, one under way at a time;
- * or what was written before our end of a stream that the other server answers by its own (RFC 6120
- * §4.4). Stored messages are rows of the database until then (gate/s2s/peer/s2s_backlog.h). Other
- * stanzas are given back when they have waited for s2s.retry-for. If a server ends PEER_VAIN_MAX
- * streams in a row and confirms nothing on them, the oldest stanza goes back: the last of these
- * streams got stanzas one at a time.
+ * without it, what was written before a ping that is answered, or before our end of a stream that
+ * the other server answers by its own (RFC 6120 §4.4). Stored messages are rows of the database
+ * until then (gate/s2s/peer/s2s_backlog.h); other stanzas are given back after s2s.retry-for. If a
+ * server ends PEER_VAIN_MAX streams in a row and confirms nothing on them, the oldest stanza goes
+ * back: the last of these streams got stanzas one at a time.
  *
  * Limits: s2s.queue-stanzas and s2s.queue-bytes wait; s2s.unacked-max, and half of these bytes, are
  * not confirmed; s2s.queue-total bytes of all peers. Domains that were never reached: PEER_NEW_MAX
- * for a sender, PEER_NEW_ASKED for questions of strangers, PEER_NEW_NODE for a node. Confined to
- * its worker. */
+ * for a sender, PEER_NEW_ASKED for questions, PEER_NEW_NODE for a node. Confined to its worker. */
 #pragma once
 #include "gate/s2s/link/s2s_proof.h"
 #include "gate/s2s/s2s_gate.h"
