@@ -313,10 +313,10 @@ def test_the_server_sends_on_the_stream_that_we_have_opened(node, alice, listene
 
 
 @pytest.mark.sqlite
-@pytest.mark.parametrize("ends", ["peer", "operator", "rule", "restart", "still", "resumes"])
+@pytest.mark.parametrize("ends", ["peer", "operator", "rule", "restart", "still"])
 def test_what_has_come_on_our_stream_is_acknowledged_before_its_end(start, authority, disk, ends):
     """Else the server sends it again, and it is kept twice. The end does not wait long for a store
-    that stands still; if the stream can be resumed, it breaks, and the next one says it."""
+    that stands still."""
     node = start("alice", disk=disk)
     there = federation.Listener(EVIL, authority.issue("there", EVIL))
     federation.route(node, EVIL, there.port)
@@ -328,7 +328,7 @@ def test_what_has_come_on_our_stream_is_acknowledged_before_its_end(start, autho
     disk.turn(sync_ms=slow_disk.STILL)
     reader.say(message(BOB, ALICE, 1) + message(BOB, ALICE, 2))
     until("both", lambda: metric(node, "s2s_stanzas", "received") == 2)
-    if ends not in ("still", "resumes"):
+    if ends != "still":
         later = threading.Timer(0.3, disk.turn, kwargs={"sync_ms": 0})
         later.start()
     if ends == "peer":
@@ -339,15 +339,8 @@ def test_what_has_come_on_our_stream_is_acknowledged_before_its_end(start, autho
         node.stop()
     else:
         node.ctl("s2s", "close", EVIL)
-    if ends == "resumes":
-        until("the break", lambda: reader.ended)
-        assert END not in reader.text and "<a " not in reader.text
-        disk.turn(sync_ms=0)
-        again = taken(there, resumed(1), both=True)
-        assert "<resume" in again.asked and "h='2'" in again.asked
-    else:
-        reader.wait(END)
-        assert (f"<a xmlns='{xml.SM}' h='2'/>" in reader.text) == (ends != "still")
+    reader.wait(END)
+    assert (f"<a xmlns='{xml.SM}' h='2'/>" in reader.text) == (ends != "still")
     disk.turn(sync_ms=0)
     there.close()
     with contextlib.suppress(NameError):

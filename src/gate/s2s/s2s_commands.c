@@ -183,14 +183,12 @@ static void show_counts(struct command_call *call)
     show_add(call, "failing since", arena_printf(call->arena, "%s", stamp));
 }
 
-/* What the home of the domain remembers. */
 static void show_unproved(struct command_call *call)
 {
     struct s2s_unproved last;
     char stamp[CLOCK_STAMP_LEN];
     uint64_t now = loop_wall_us(worker_loop(call->worker));
-    if (!s2s_unproved_is_at(call->worker, command_arg(call, "domain")) ||
-        !s2s_unproved_of(command_arg(call, "domain"), now, &last))
+    if (!s2s_unproved_of(command_arg(call, "domain"), now, &last))
         return;
     clock_stamp(stamp, last.at_us);
     show_add(call, "last refused",
@@ -209,9 +207,10 @@ static void run_s2s_show(struct command_call *call)
     struct s2s_peer *p;
     if (g == NULL)
         return;
-    if (worker_index(w) == 0)
+    if (worker_index(w) == 0) {
         show_counts(call);
-    show_unproved(call);
+        show_unproved(call);
+    }
     for (uint32_t i = 0; (p = map_next(&s2s_worker(g, w)->peers, &i)) != NULL;)
         s2s_peer_show(p, show_stream, &show);
     LIST_EACH (it, &s2s_worker(g, w)->in.all)
@@ -354,13 +353,10 @@ static void commands_show(const struct s2s_shown *shown, void *arg)
         commands_add(l->call, shown);
 }
 
-/* Of all that this process remembers, what this worker is the home of. */
 static void commands_show_refused(slice domain, const struct s2s_unproved *last, void *arg)
 {
     struct listing *l = arg;
     uint64_t now = loop_wall_us(worker_loop(l->call->worker));
-    if (!s2s_unproved_is_at(l->call->worker, domain))
-        return;
     commands_show(
         &(struct s2s_shown){
             .remote = slice_dup(l->call->arena, domain),
@@ -388,7 +384,8 @@ static void run_s2s_list(struct command_call *call)
         s2s_peer_show(p, commands_show, &l);
     LIST_EACH (it, &s2s_worker(g, w)->in.all)
         s2s_in_show(s2s_in_of(CONTAINER_OF(it, struct xstream, node)), commands_show, &l);
-    s2s_unproved_each(loop_wall_us(worker_loop(w)), commands_show_refused, &l);
+    if (worker_index(w) == 0)
+        s2s_unproved_each(loop_wall_us(worker_loop(w)), commands_show_refused, &l);
 }
 
 struct domain_total {

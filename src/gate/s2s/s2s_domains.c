@@ -201,15 +201,13 @@ bool s2s_domain_counts(slice domain, struct s2s_domain_counts *out)
 {
     pthread_mutex_lock(&table.lock);
     const struct slot *s = slot_known(domain);
-    if (s != NULL) {
+    if (s != NULL)
         *out = (struct s2s_domain_counts){ .sent = s->sent,
                                            .received = s->received,
                                            .failures = s->failures,
                                            .up = s->up,
                                            .held_ms = s->held_ms,
                                            .failing_us = s->failing_us };
-        memcpy(out->why, s->why, sizeof out->why);
-    }
     pthread_mutex_unlock(&table.lock);
     return s != NULL;
 }

@@ -32,7 +32,6 @@ struct s2s_domain_counts {
     uint64_t sent, received, failures, up;
     uint64_t held_ms;    /* of s2s_domain_held() */
     uint64_t failing_us; /* wall clock: since when it fails; 0: it does not */
-    char why[S2S_DOMAIN_WHY];
 };
 bool s2s_domain_counts(slice domain, struct s2s_domain_counts *out); /* false: nothing is known */
 extern const struct metric_family s2s_domain_families[];             /* ended by { 0 } */

@@ -2,7 +2,6 @@
 #include "base/ensure.h"
 #include "base/log.h"
 #include "gate/s2s/find/s2s_find.h"
-#include "gate/s2s/link/s2s_unproved.h"
 #include "gate/s2s/peer/s2s_peer.h"
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_rows.h"
@@ -73,8 +72,6 @@ static void foreign_news_run(struct worker *w, void *message, const struct messa
 {
     const struct s2s_news *m = message;
     (void)from;
-    if (m->kind == NEWS_CAME)
-        s2s_unproved_forget(m->remote);
     if (s2s_is_ended(w))
         return;
     if (m->kind == NEWS_ROWS) { /* also where our domain is served no more: they end there, too */

@@ -23,7 +23,7 @@ struct s2s_probe {
     void *arg; /* NULL: nobody waits for it any more */
     struct s2s_probe_want want;
     enum s2s_stage stage; /* in which it ends */
-    bool direct, told_tls, named;
+    bool direct, told_tls;
     char *id;
     char why[WHY_BYTES];
     char text[]; /* of `want` */
@@ -219,8 +219,7 @@ static bool probe_looks_at_tls(struct s2s_probe *p)
     size_t count = conn_tls_chain(p->x.conn, tmp, &chain);
     probe_tell_chain(p, chain, count);
     const struct tls_name *name = count > 0 ? probe_name(p, chain[0], p->want.name) : NULL;
-    p->named = probe_verdict(p, name, &why);
-    if (p->named) {
+    if (probe_verdict(p, name, &why)) {
         probe_tell(p, S2S_AT_CERTIFICATE, true,
                    name == NULL ? "it is accepted"
                                 : arena_printf(tmp, "it names %.*s (%s)", SLICE_ARG(name->text),
@@ -387,7 +386,6 @@ void s2s_probe_now(struct s2s_probe *p, enum stream_input input) { xstream_now(&
 void s2s_probe_restart(struct s2s_probe *p) { xstream_restart(&p->x); }
 slice s2s_probe_id(const struct s2s_probe *p) { return slice_of(p->id); }
 bool s2s_probe_is_secure(const struct s2s_probe *p) { return p->x.secure; }
-bool s2s_probe_is_named(const struct s2s_probe *p) { return p->named; }
 enum s2s_stage s2s_probe_stage(const struct s2s_probe *p)
 {
     return s2s_stage_of(&p->x, p->direct, true);

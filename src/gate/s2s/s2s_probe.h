@@ -51,5 +51,4 @@ void s2s_probe_now(struct s2s_probe *p, enum stream_input input);
 void s2s_probe_restart(struct s2s_probe *p);   /* after the success of SASL */
 slice s2s_probe_id(const struct s2s_probe *p); /* of the stream; empty: none */
 bool s2s_probe_is_secure(const struct s2s_probe *p);
-bool s2s_probe_is_named(const struct s2s_probe *p);        /* the certificate is for the name */
 enum s2s_stage s2s_probe_stage(const struct s2s_probe *p); /* where it waits, if for too long */

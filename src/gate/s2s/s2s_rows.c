@@ -5,7 +5,6 @@
 #include "gate/s2s/find/s2s_policy.h"
 #include "gate/s2s/link/s2s_in_back.h"
 #include "gate/s2s/link/s2s_in_sm.h"
-#include "gate/s2s/link/s2s_unproved.h"
 #include "gate/s2s/peer/s2s_keys.h"
 #include "gate/s2s/peer/s2s_peer.h"
 #include "gate/s2s/peer/s2s_peer_back.h"
@@ -371,7 +370,7 @@ const struct feature s2s_feature = {
         (const struct message_row *const[]){
             &s2s_foreign_message, &s2s_news_message, &s2s_verify_message, &s2s_verified_message,
             &outgoing_message, &outgoing_answer, &s2s_resume_message, &s2s_resumed_message,
-            &s2s_way_back_message, &s2s_to_back_message, &s2s_unproved_message, NULL },
+            &s2s_way_back_message, &s2s_to_back_message, NULL },
     .stage.check = s2s_check,
     .account.deleted = s2s_peers_sender_gone,
     .foreign.pair = s2s_policy_bans,

@@ -59,6 +59,7 @@ void pair_is_proved(struct s2s_in *s, struct pair *p, const char *how)
 {
     p->proved = true;
     p->how = how;
+    s2s_unproved_forget(p->remote);
     s2s_news(s->x.worker, p->local, p->remote, NEWS_CAME);
     log_info(&log_s2s, LOG_EV("s2s.proved"), LOG_S("domain", p->remote), LOG_S("local", p->local),
              LOG_C("auth", how), LOG_C("tls", s->x.secure ? conn_tls_version(s->x.conn) : "none"),
@@ -123,7 +124,7 @@ void in_is_not_admitted(struct s2s_in *s, slice remote, slice local, enum s2s_st
     s2s_unproved(s->x.worker,
                  &(struct s2s_unproved_news){ remote, local,
                                               slice_of(conn_info_text(conn_info(s->x.conn)).text),
-                                              slice_of(why), (uint8_t)at });
+                                              slice_of(why), at });
 }
 
 void in_is_unproved(struct s2s_in *s, slice remote, slice local, const char *why)

@@ -83,6 +83,13 @@ static void out_greet(struct xstream *x)
                                               .dialback = true });
 }
 
+/* What counts the stanzas that come on it; NULL: none may come. */
+static struct in_flow *out_flow(const struct xstream *x)
+{
+    const struct s2s_out *o = s2s_out_const(x);
+    return o->peer == NULL || !o->both ? NULL : s2s_peer_flow(o->peer);
+}
+
 /* The stream is of no use, and why. */
 #define OUT_ENDS(o, at, e, hard, ...)                                                              \
     do {                                                                                           \
@@ -95,7 +102,7 @@ static void out_failed(struct xstream *x, enum stream_error e, slice text)
     struct s2s_out *o = s2s_out_of(x);
     if (o->peer == NULL)
         return;
-    s2s_flow_last_ack(s2s_out_flow(x));
+    s2s_flow_last_ack(out_flow(x));
     o->end = PEER_END_BROKEN;
     s2s_peer_blame(o->peer, s2s_out_stage(o, e == XE_CONNECTION_TIMEOUT), SE_REMOTE_SERVER_TIMEOUT,
                    false, "we ended the stream: %s%s%.*s", stream_error_name(e),
@@ -138,7 +145,7 @@ static void out_gone(struct xstream *x, enum xstream_end why)
     struct s2s_out *o = s2s_out_of(x);
     bool ended = why == XSTREAM_ENDED || (why == XSTREAM_LOST && o->peer_ended);
     if (ended)
-        s2s_flow_last_ack(s2s_out_flow(x));
+        s2s_flow_last_ack(out_flow(x));
     if (o->peer == NULL)
         return;
     if (o->end == PEER_END_FRESH)
@@ -177,7 +184,7 @@ static void out_sends_end(struct s2s_out *o)
 {
     if (o->sm >= OUT_ENABLING && !s2s_asked_for_all(&o->asked))
         xstream_write(&o->x, SLICE("<r xmlns='" NS_SM "'/>"));
-    s2s_flow_last_ack(s2s_out_flow(&o->x));
+    s2s_flow_last_ack(out_flow(&o->x));
     xstream_send_end(&o->x);
     s2s_peer_set_session(o->peer, (slice){ 0 }, 0); /* it ends with the stream (XEP-0198 §5) */
     timer_set(worker_loop(o->x.worker), &o->wait, ENDING_MS);
@@ -200,7 +207,7 @@ void s2s_out_end(struct s2s_out *o)
     ensure(o->up);
     if (o->x.end_sent || o->draining)
         return;
-    if (!s2s_flow_is_due(s2s_out_flow(&o->x))) {
+    if (!s2s_flow_is_due(out_flow(&o->x))) {
         out_sends_end(o);
         return;
     }
@@ -216,8 +223,7 @@ static bool out_drains(struct xstream *x)
     struct s2s_out *o = s2s_out_of(x);
     if (o->peer == NULL || !o->up || x->end_sent || o->draining)
         return false;
-    if (!s2s_flow_is_due(s2s_out_flow(x)) &&
-        (o->sm != OUT_NO_SM || !s2s_peer_is_unconfirmed(o->peer)))
+    if (!s2s_flow_is_due(out_flow(x)) && (o->sm != OUT_NO_SM || !s2s_peer_is_unconfirmed(o->peer)))
         return false;
     o->peer_ended = true;
     s2s_peer_event(o->peer, PEER_CLOSE);
@@ -242,7 +248,7 @@ static void out_waits_in_vain(struct timer *t, struct loop *loop)
 
 void s2s_out_close(struct s2s_out *o)
 {
-    s2s_flow_last_ack(s2s_out_flow(&o->x));
+    s2s_flow_last_ack(out_flow(&o->x));
     xstream_close(&o->x, (slice){ 0 });
 }
 
@@ -357,16 +363,10 @@ static void out_takes_stanzas(struct s2s_out *o)
     s2s_peer_opened(o->peer, o->sm != OUT_NO_SM, !resumed);
 }
 
-struct in_flow *s2s_out_flow(const struct xstream *x)
-{
-    const struct s2s_out *o = s2s_out_const(x);
-    return o->peer == NULL || !o->both ? NULL : s2s_peer_flow(o->peer);
-}
-
 /* Of a session whose stream had both directions, the other server hears what has come on that. */
 static void out_resume(struct s2s_out *o)
 {
-    struct in_flow *f = s2s_out_flow(&o->x);
+    struct in_flow *f = out_flow(&o->x);
     struct buf b;
     struct xml_write w;
     o->sm = OUT_RESUMING;
@@ -503,7 +503,7 @@ static bool out_enabled(struct s2s_out *o, const struct elem *e)
         return false;
     o->sm = OUT_COUNTS;
     if (o->both)
-        s2s_flow_enable(s2s_out_flow(&o->x));
+        s2s_flow_enable(out_flow(&o->x));
     if (slice_is(resume, "true") || slice_is(resume, "1")) {
         s2s_peer_set_session(o->peer, elem_attr(e, "id", tmp),
                              slice_int(elem_attr(e, "max", tmp), &max_s) ? max_s : 0);
@@ -531,7 +531,7 @@ static bool out_resumed(struct s2s_out *o, const struct elem *e)
     o->sm = OUT_COUNTS;
     xstream_can_be_resumed(&o->x);
     if (o->both)
-        s2s_flow_goes_on(s2s_out_flow(&o->x));
+        s2s_flow_goes_on(out_flow(&o->x));
     out_goes_on(o, s2s_peer_confirmed(o->peer, h), h);
     return true;
 }
@@ -570,7 +570,7 @@ static bool out_sm(struct s2s_out *o, const struct elem *e)
     if (!slice_is(e->name, "r") || o->sm != OUT_COUNTS)
         return false;
     if (o->both)
-        s2s_flow_tells(s2s_out_flow(&o->x));
+        s2s_flow_tells(out_flow(&o->x));
     else if (!o->x.end_sent) /* it has sent us no stanza on this stream */
         xstream_write(&o->x, SLICE("<a xmlns='" NS_SM "' h='0'/>"));
     return true;
@@ -765,12 +765,12 @@ static bool out_may_send(struct xstream *x, slice remote, slice local)
     return false;
 }
 
-static void out_route(struct xstream *x, struct stanza *st) { s2s_flow_route(s2s_out_flow(x), st); }
+static void out_route(struct xstream *x, struct stanza *st) { s2s_flow_route(out_flow(x), st); }
 
 /* A stanza that is not taken is not counted: h of the next stream would say that it was. */
 static struct in_flow *out_counted(const struct xstream *x)
 {
-    return out_takes(s2s_out_const(x)) ? s2s_out_flow(x) : NULL;
+    return out_takes(s2s_out_const(x)) ? out_flow(x) : NULL;
 }
 
 static bool out_counts(const struct xstream *x) { return s2s_out_const(x)->sm == OUT_COUNTS; }
@@ -833,8 +833,8 @@ static void out_idle(struct xstream *x)
                  o->both && xstream_last_us(x) > o->wrote_us ? xstream_last_us(x) : o->wrote_us,
              quiet_ms = (loop_now_us(worker_loop(x->worker)) - last_us) / 1000;
     uint64_t idle_ms = (uint64_t)setting_int(&s2s_idle);
-    bool waits = s2s_peer_is_unconfirmed(o->peer) || s2s_flow_is_due(s2s_out_flow(x)) ||
-                 x->end_sent || o->draining;
+    bool waits = s2s_peer_is_unconfirmed(o->peer) || s2s_flow_is_due(out_flow(x)) || x->end_sent ||
+                 o->draining;
     if (!o->up) /* it does not answer <resume/> */
         xstream_fail(x, XE_CONNECTION_TIMEOUT, SLICE("the stream was not resumed in time"));
     else if (quiet_ms >= idle_ms && !waits)

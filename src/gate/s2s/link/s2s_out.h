@@ -23,8 +23,6 @@ void s2s_out_write(struct s2s_out *o, const struct stanza *st, const struct stan
  */
 void s2s_out_close(struct s2s_out *o);
 void s2s_out_end(struct s2s_out *o);
-/* What counts the stanzas that come on it; NULL: none may come. */
-struct in_flow *s2s_out_flow(const struct xstream *x);
 void s2s_out_flow_rests(struct xstream *x); /* of these, none is under way */
 /* For an operator: "TLSv1.3", "certificate"; empty: none. */
 void s2s_out_describe(const struct s2s_out *o, const char **tls, const char **auth);

@@ -9,7 +9,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct message_row;
 struct worker;
 
 enum {
@@ -29,15 +28,11 @@ struct s2s_unproved {
     enum s2s_stage stage;
 };
 
-/* On any worker: tells the home. peer: its address. */
 struct s2s_unproved_news {
     slice remote, local, peer, why;
-    uint8_t stage; /* enum s2s_stage; S2S_AT_NONE, of another release: its certificate */
+    enum s2s_stage stage;
 };
-void s2s_unproved(struct worker *w, struct s2s_unproved_news *news);
-extern const struct message_row s2s_unproved_message;
-
-bool s2s_unproved_is_at(const struct worker *w, slice domain); /* this worker is the home */
+void s2s_unproved(struct worker *w, struct s2s_unproved_news *news); /* logs and keeps it */
 void s2s_unproved_keep(const struct s2s_unproved_news *news, uint64_t now_us);
 void s2s_unproved_forget(slice domain);
 /* false: none is known. */
