@@ -60,7 +60,7 @@ static uint32_t told_settled(const struct told *t, const struct store_batch *b)
 static void outgoing_told_done(void *arg, enum store_result r, const struct store_batch *b)
 {
     struct told *t = arg;
-    enum err e = r == STORE_CONFLICT && !t->read ? E_NOTFOUND : err_of_store(r);
+    enum err e = err_of_store(r);
     if (r == STORE_OK && t->read && store_row_count(b, 0) == 0)
         e = E_NOTFOUND;
     question_answer(t->worker, &t->from, &outgoing_answer,
@@ -91,7 +91,7 @@ static void outgoing_run(struct worker *w, void *message, const struct message_f
             archive_pending_has(b, m->domain, m->sender, id.entry);
         else
             t->stmts += (uint16_t)archive_pending_settle(b, m->domain, m->sender, id.entry,
-                                                         id.unshown, m->word == OUTGOING_GIVEN_UP);
+                                                         id.unshown, false);
         unshown |= id.unshown;
     }
     if (unshown && !t->read)

@@ -31,8 +31,6 @@ struct outgoing_id {
 
 enum outgoing_word {
     OUTGOING_CONFIRMED = 0, /* they wait no longer */
-    OUTGOING_GIVEN_UP = 1,  /* the same for one, of which nobody is told (remote/outgoing_bounce.h);
-                               E_NOTFOUND: it did not wait */
     OUTGOING_ASKED = 2      /* whether one waits: behind the write of it; E_NOTFOUND: no */
 };
 typedef void outgoing_fn(void *arg, enum err e);

@@ -254,7 +254,7 @@ void outgoing_bounce(const struct outgoing_pair *pair, const struct outgoing_id 
 {
     ensure(id->entry != 0);
     if (error == NULL) {
-        outgoing_tell(pair, id, 1, OUTGOING_GIVEN_UP, done, arg);
+        outgoing_tell(pair, id, 1, OUTGOING_CONFIRMED, done, arg);
         return;
     }
     trail_error(error, "returned", pair->remote);

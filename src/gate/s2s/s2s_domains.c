@@ -310,7 +310,7 @@ static void domains_look(struct timer *t, struct loop *loop)
     timer_set(loop, t, after_ms < LOOK_MS ? after_ms : LOOK_MS);
 }
 
-/* What waits in the database. */
+/* Messages that wait in the database. */
 
 struct metric s2s_stored = { .name = "muster_s2s_stored",
                              .kind = METRIC_GAUGE,

@@ -57,17 +57,6 @@ const struct message_row s2s_foreign_message = {
     .sound = foreign_is_sound,
 };
 
-static void news_there(struct worker *w, const struct s2s_news *m)
-{
-    struct s2s_peer *p = s2s_peer_find(w, m->local, m->remote, false);
-    if (p == NULL)
-        return;
-    if (m->kind == NEWS_RETRY)
-        (void)s2s_peer_try_again(p);
-    else
-        s2s_peer_event(p, PEER_THERE);
-}
-
 static void foreign_news_run(struct worker *w, void *message, const struct message_from *from)
 {
     const struct s2s_news *m = message;
@@ -78,11 +67,15 @@ static void foreign_news_run(struct worker *w, void *message, const struct messa
         s2s_peer_has_rows(w, m->local, m->remote);
         return;
     }
+    struct s2s_peer *p = s2s_peer_find(w, m->local, m->remote, false);
     if (m->kind == NEWS_RETRY)
         s2s_find_forget(s2s_gate_of(w), w, m->remote);
     else
         remote_domain_seen(w, m->remote, DOMAIN_UP);
-    news_there(w, m);
+    if (p != NULL && m->kind == NEWS_RETRY)
+        (void)s2s_peer_try_again(p);
+    else if (p != NULL)
+        s2s_peer_event(p, PEER_THERE);
 }
 
 static bool news_is_sound(struct worker *w, const void *message, const struct message_from *from)

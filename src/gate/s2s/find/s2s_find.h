@@ -60,7 +60,7 @@ struct s2s_find_at {
 };
 struct s2s_find *s2s_find_host(struct s2s_gate *g, struct worker *w, const struct s2s_find_at *to,
                                s2s_found_fn *done, void *arg);
-/* What has become of a host; of all of them together, the last of these that one came to. */
+/* The end of a try at a host; of all of them together, the last of these that one came to. */
 enum s2s_outcome {
     S2S_MISSING, /* it has no address, or its server does not know the domain */
     S2S_HARD,    /* it was of no use, and would not be again */

@@ -66,7 +66,7 @@ bool s2s_has_route(slice domain); /* one in service, of this domain alone */
 
 extern const struct feature s2s_lists_feature; /* and its commands: s2s_list_commands.c */
 
-/* What a foreign domain must show: the settings of federation, and in their place the demand and
+/* A foreign domain must show this: the settings of federation, and in their place the demand and
  * the routes of the most specific pattern that has some. */
 struct s2s_demand {
     bool tls;            /* streams must be encrypted */

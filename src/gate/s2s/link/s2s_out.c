@@ -83,7 +83,7 @@ static void out_greet(struct xstream *x)
                                               .dialback = true });
 }
 
-/* What counts the stanzas that come on it; NULL: none may come. */
+/* It counts the stanzas that come; NULL: none may come. */
 static struct in_flow *out_flow(const struct xstream *x)
 {
     const struct s2s_out *o = s2s_out_const(x);

@@ -112,7 +112,7 @@ static inline bool peer_pauses(const struct s2s_peer *p)
 void peer_work(
     struct s2s_peer *p); /* at the end of the event: what is wanted begins; it may be freed */
 
-/* What is written and in which order, what is confirmed, and what goes back: s2s_peer_write.c. */
+/* s2s_peer_write.c: what is written and in which order, is confirmed, and goes back. */
 
 void peer_pump(struct s2s_peer *p);            /* writes what may be written */
 bool peer_may_write(const struct s2s_peer *p); /* one more that is not a row of the queue */
