@@ -9,7 +9,7 @@ from harness import federation, slow_disk, xml
 from harness.client import bodies, until
 from harness.federation import Peer
 from harness.links import (BIDI, BOB, ENABLED, END, EVIL, FAULT, NOT_STORED, NO_SESSION, ONE, OTHER,
-                           POISON, VERSION, authority, bounced, broken, errors, hear,
+                           POISON, VERSION, answered, authority, bounced, broken, errors, hear,
                            join, links, listener, message, metric, node, pair, pending, plain,
                            resume_of, resumed, say, sm, start, taken, until_confirmed)
 
