@@ -488,7 +488,7 @@ static void peer_gives_up_oldest(struct s2s_peer *p)
 {
     struct s2s_sent s = s2s_queue_cut(&p->queue, 0);
     atomic_fetch_sub(&p->gate->waiting_bytes, s.st->bytes);
-    p->vain = 0;
+    p->fruitless = 0;
     p->careful -= p->careful > 0;
     s2s_peer_set_session(p, (slice){ 0 }, 0); /* its counts have it */
     log_info(&log_s2s, LOG_EV("s2s.refused"), LOG_S("domain", s2s_peer_remote(p)),
@@ -503,7 +503,7 @@ static void peer_gives_up_oldest(struct s2s_peer *p)
 static void peer_broken(struct s2s_peer *p, enum peer_end how)
 {
     bool nothing = p->queue.written > 0 && !p->progress && !peer_stopped(p);
-    bool vain = nothing && how == PEER_END_THEIRS;
+    bool fruitless = nothing && how == PEER_END_THEIRS;
     if (how == PEER_END_ORDERLY)
         s2s_peer_set_session(p, (slice){ 0 }, 0);
     peer_session_breaks(p);
@@ -513,10 +513,11 @@ static void peer_broken(struct s2s_peer *p, enum peer_end how)
     if (!p->blame.set)
         s2s_peer_blame(p, S2S_AT_STREAM, SE_REMOTE_SERVER_TIMEOUT, false,
                        "the stream of the server has ended");
-    p->vain = (uint8_t)(p->vain + vain);
-    if (p->vain == PEER_VAIN_MAX - 1) /* it gets them one at a time, so that it is the right one */
+    p->fruitless = (uint8_t)(p->fruitless + fruitless);
+    if (p->fruitless ==
+        PEER_FRUITLESS_MAX - 1) /* it gets them one at a time, so that it is the right one */
         p->careful = p->queue.written > p->careful ? p->queue.written : p->careful;
-    if (vain && p->vain >= PEER_VAIN_MAX)
+    if (fruitless && p->fruitless >= PEER_FRUITLESS_MAX)
         peer_gives_up_oldest(p);
     if (nothing || peer_stopped(p))
         peer_misses(p);

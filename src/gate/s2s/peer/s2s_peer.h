@@ -7,8 +7,8 @@
  * without it, what was written before a ping that is answered, or before our end of a stream that
  * the other server answers by its own (RFC 6120 §4.4). Stored messages are rows of the database
  * until then (gate/s2s/peer/s2s_backlog.h); other stanzas are given back after s2s.retry-for. If a
- * server ends PEER_VAIN_MAX streams in a row and confirms nothing on them, the oldest stanza goes
- * back: the last of these streams got stanzas one at a time.
+ * server ends PEER_FRUITLESS_MAX streams in a row and confirms nothing on them, the oldest stanza
+ * goes back: the last of these streams got stanzas one at a time.
  *
  * Limits: s2s.queue-stanzas and s2s.queue-bytes wait; s2s.unacked-max, and half of these bytes, are
  * not confirmed; s2s.queue-total bytes of all peers. Domains that were never reached: PEER_NEW_MAX
@@ -26,7 +26,7 @@ struct stanza;
 struct xstream;
 
 enum {
-    PEER_VAIN_MAX = 3,
+    PEER_FRUITLESS_MAX = 3,
     PEER_NEW_MAX = 100,
     PEER_NEW_ASKED = 256,
     PEER_NEW_NODE = 20000,

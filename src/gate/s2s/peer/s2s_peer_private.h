@@ -59,7 +59,7 @@ struct s2s_peer {
     bool full;           /* its connection takes no more */
     bool progress;       /* something was confirmed on it */
     bool known;          /* it counts for nobody: it was reached, or has a route */
-    uint8_t vain;        /* streams in a row on which nothing was confirmed */
+    uint8_t fruitless;   /* streams in a row on which nothing was confirmed */
     uint8_t failures;    /* attempts in a row */
     uint16_t owner;      /* whom it counts for if it is not known */
     uint32_t careful;    /* so many go one at a time */

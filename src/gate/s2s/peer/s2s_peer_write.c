@@ -278,12 +278,12 @@ void peer_write_row(struct s2s_peer *p, const struct s2s_sent *s)
     peer_write_next(p);
 }
 
-/* Whether it finds room; else by which limit it does not. A server that does not hear a farewell
- * shows a ghost, and nothing repeats it: that has twice the room. */
+/* Whether it finds room; else by which limit it does not. A server that does not hear unavailable
+ * presence shows a ghost, and nothing repeats it: that has twice the room. */
 static bool peer_has_room(struct s2s_peer *p, const struct stanza *st)
 {
-    bool farewell = st->kind == STANZA_PRESENCE && st->type == TYPE_UNAVAILABLE;
-    if (s2s_queue_waiting(&p->queue) >= (uint64_t)setting_int(&s2s_queue_stanzas) << farewell)
+    bool goodbye = st->kind == STANZA_PRESENCE && st->type == TYPE_UNAVAILABLE;
+    if (s2s_queue_waiting(&p->queue) >= (uint64_t)setting_int(&s2s_queue_stanzas) << goodbye)
         p->overflow.by = &s2s_queue_stanzas;
     else if (p->queue.bytes + st->bytes > (uint64_t)setting_int(&s2s_queue_bytes))
         p->overflow.by = &s2s_queue_bytes;
@@ -406,7 +406,7 @@ static void peer_confirm(struct s2s_peer *p, uint32_t count)
     p->careful -= p->careful < count ? p->careful : count;
     if (count > 0) {
         p->progress = true;
-        p->vain = 0;
+        p->fruitless = 0;
         p->failing_us = 0;
         p->failures = 0;
     }
