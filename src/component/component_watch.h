@@ -1,8 +1,8 @@
 /* component_watch: what external components see of the users of a domain without being asked
  * (XEP-0356): their presence, as if each session sent it to the component too (§6), and changes of
- * their contact lists (§4.2). Who may is in component/component_rights.h. Views, blocking and
- * capacity for presence do not apply: the component is trusted like the server. At the home of each
- * user.
+ * their contact lists (§4.2). The right for it is in component/component_rights.h. Views, blocking
+ * and capacity for presence do not apply: the component is trusted like the server. At the home of
+ * each user.
  *
  * Presence goes to the component from each session; when the component comes, it is told of all
  * that are available (business rule 1).

@@ -294,7 +294,7 @@ static void flow_give_up(struct in_flow *f)
     flow_check(f);
 }
 
-/* There is room for one more of that address. Those that a stream waits for stay. */
+/* Makes room for one more session of that address. A session that a stream resumes now stays. */
 static void flow_make_room(struct s2s_worker *sw, uint64_t holder)
 {
     struct in_flow *oldest = NULL, *of_holder = NULL;

@@ -177,8 +177,9 @@ static void out_closing(struct xstream *x)
     s2s_peer_lost(p, (enum peer_end)o->end);
 }
 
-/* Ends (RFC 6120 §4.4). Nothing more is written. What has come is handled and acknowledged first,
- * then our half ends, and the server has some time to confirm what it got and to end its own. */
+/* The end of the stream (RFC 6120 §4.4). Nothing more is written. Stanzas that have come are
+ * handled and acknowledged first. Then our half ends, and the server has some time to confirm what
+ * it got and to end its own. */
 
 static void out_sends_end(struct s2s_out *o)
 {

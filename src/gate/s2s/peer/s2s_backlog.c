@@ -33,7 +33,7 @@ static void peer_unpin(struct s2s_peer *p)
     peer_work(p);
 }
 
-/* What is confirmed. */
+/* Messages that are confirmed, until the database knows it. */
 
 static bool backlog_reads(const struct s2s_backlog *b) { return b->page != NULL || b->old != NULL; }
 
@@ -142,7 +142,7 @@ void s2s_backlog_confirmed(struct s2s_peer *p, const struct outgoing_id *id)
     settled_plan(p);
 }
 
-/* What goes back to its sender. */
+/* Messages that go back to their senders. */
 
 struct bounce {
     struct list node; /* in backlog.bounces */
@@ -206,7 +206,7 @@ void s2s_backlog_bounce(struct s2s_peer *p, const struct s2s_sent *s, struct sta
     stanza_unref(&st);
 }
 
-/* What is left to the database. */
+/* Messages that the database keeps and memory does not. */
 
 struct left {
     struct outgoing_id newest; /* of this sender; in front: its key */

@@ -92,8 +92,8 @@ static inline bool peer_stopped(const struct s2s_peer *p)
 {
     return s2s_worker(p->gate, p->worker)->out.stopped;
 }
-static inline slice
-peer_words(const struct s2s_peer *p) /* what senders are told beside the error */
+/* Senders are told this beside the error. */
+static inline slice peer_words(const struct s2s_peer *p)
 {
     return s2s_stage_words((enum s2s_stage)p->blame.stage, (enum stanza_error)p->blame.error);
 }

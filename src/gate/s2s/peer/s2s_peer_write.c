@@ -17,7 +17,7 @@ enum {
     OUTWARD_GROWS = 4096 /* by other addresses, at most; else it is measured */
 };
 
-/* What goes back. */
+/* Stanzas that go back to their senders. */
 
 static void peer_error(struct s2s_peer *p, struct stanza *st, enum stanza_error e, slice text)
 {
@@ -391,7 +391,7 @@ void s2s_peer_take(struct worker *w, struct stanza *st, const struct outgoing_id
     }
 }
 
-/* What is confirmed. */
+/* Confirmation. */
 
 static void peer_confirm(struct s2s_peer *p, uint32_t count)
 {
